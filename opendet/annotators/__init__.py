@@ -1,0 +1,1 @@
+"""The models behind the stages: one small interface each."""

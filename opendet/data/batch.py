@@ -1,0 +1,44 @@
+"""What the trainer eats: a batch of images and their targets."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+# B images, M targets of one image, H x W the padded size
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What one image shows."""
+
+    boxes_cxcywh: Tensor
+    """(M, 4) in [0, 1] of the unpadded image."""
+    names: tuple[tuple[str, ...], ...]
+    """M tuples of names that mean the same; the first is preferred."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images padded to one size at the right and at the bottom."""
+
+    keys: tuple[str, ...]
+    images: Tensor
+    """(B, 3, H, W) RGB in [0, 1]; zero where padded. The model normalises."""
+    sizes_hw: Tensor
+    """(B, 2) height and width of the unpadded images, int64."""
+    original_sizes_hw: Tensor
+    """(B, 2) of the upright images as the records know them, int64."""
+    targets: tuple[Target, ...]
+
+    def to(self, device: torch.device) -> "Batch":
+        return replace(
+            self,
+            images=self.images.to(device, non_blocking=True),
+            sizes_hw=self.sizes_hw.to(device),
+            original_sizes_hw=self.original_sizes_hw.to(device),
+            targets=tuple(
+                replace(target, boxes_cxcywh=target.boxes_cxcywh.to(device))
+                for target in self.targets
+            ),
+        )

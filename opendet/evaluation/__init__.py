@@ -1,0 +1,1 @@
+"""Average precision, open-ended naming, and the report."""

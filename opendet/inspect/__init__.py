@@ -1,0 +1,1 @@
+"""Looking at a build: counts, one sample's story, exports."""

@@ -1,0 +1,110 @@
+"""The record: one image and what is believed about it.
+
+Records are frozen. A stage never edits one: it returns a fuller one (`dataclasses.replace`).
+Boxes are xyxy in pixels of the upright image: its EXIF orientation is honoured in width, height
+and boxes, while the file's bytes stay as they were. Every belief says where it came from.
+
+`opendet.schema` holds the contract of a record on disk.
+"""
+
+from dataclasses import dataclass
+
+BoxXYXY = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a belief came from."""
+
+    model: str
+    """Who said it: `source` for the data's own annotations, else an annotator or a model's name."""
+    revision: str = ""
+    """The version of the weights or of the rules."""
+    prompt: str = ""
+    """The prompt as the model saw it, where there was one."""
+    score: float | None = None
+    """How sure the model was, in its own unit; None where it does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """A span of the caption and the regions that it speaks of."""
+
+    start: int
+    """First character in the caption."""
+    end: int
+    """One past the last character."""
+    regions: tuple[int, ...]
+    """Indices into the record's regions; empty for a phrase that nothing was found for."""
+    grounded_from: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A box and what is said of it."""
+
+    box_xyxy: BoxXYXY
+    """Pixels of the upright image, 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height."""
+    box_from: Provenance
+    label: str | None = None
+    """What the source itself calls it: the truth that evaluation judges by. No annotator that reads
+    pixels, no filter rule and no loss ever sees it. None where the source says nothing."""
+    crowd: bool = False
+    """The box covers a group that was not annotated one by one (COCO's iscrowd)."""
+    names: tuple[str, ...] = ()
+    """What the detector may learn to call it, the first one preferred."""
+    names_from: Provenance | None = None
+    description: str = ""
+    """One short sentence of the region."""
+    description_from: Provenance | None = None
+    agreement: float | None = None
+    """CLIP cosine of the region's crop and its text, in [-1, 1]; None before the stage `embed`."""
+    rival: str = ""
+    """The best other name of the build's vocabulary for this crop."""
+    rival_agreement: float | None = None
+    """CLIP cosine of the crop and the rival, in [-1, 1]."""
+    agreement_from: Provenance | None = None
+    refusal: str = ""
+    """Why the stage `filter` refused it; empty for a region that is kept. A refused region stays
+    in the record, so that nobody has to ask where it went; no loss uses it."""
+
+    @property
+    def kept(self) -> bool:
+        return not self.refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One image, where it lies, and what is believed about it."""
+
+    key: str
+    """Unique in the build, `^[0-9A-Za-z_-]{1,90}$`, begins with the batch's name."""
+    source: str
+    """The source's name, as its source.yaml says."""
+    batch: str
+    """The batch of the source. A batch never changes once it is built."""
+    split: str
+    """`train`, `val` or `test`."""
+    licence: str
+    file: str
+    """Where the source has the image: a path relative to the batch's root, with forward slashes."""
+    format: str
+    """`jpg`, `png` or `webp`, by content and not by name."""
+    bytes: int
+    """Size of the file."""
+    sha256: str
+    """Of the file's bytes, lower-case hexadecimal."""
+    width: int
+    """Pixels of the upright image."""
+    height: int
+    """Pixels of the upright image."""
+    phash: str = ""
+    """64-bit perceptual hash, hexadecimal."""
+    near_duplicate_of: str = ""
+    """Key of an earlier image that looks the same, where the build flags twins and drops none."""
+    source_captions: tuple[str, ...] = ()
+    """Captions that the source brought along."""
+    caption: str = ""
+    caption_from: Provenance | None = None
+    phrases: tuple[Phrase, ...] = ()
+    regions: tuple[Region, ...] = ()

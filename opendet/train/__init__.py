@@ -1,0 +1,1 @@
+"""Matching, losses, the objective, the loop and its checkpoints."""

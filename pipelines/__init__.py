@@ -1,0 +1,1 @@
+"""One program per DVC stage: python -m pipelines.<stage>."""

@@ -1,0 +1,29 @@
+"""What every test stands on: no network, one thread, the shared data where there is some."""
+
+import os
+from pathlib import Path
+
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    RAY_AUTH_MODE="disabled",
+    RAY_USAGE_STATS_ENABLED="0",
+    DVC_NO_ANALYTICS="1",
+    WDS_SECURE="1",
+    OMP_NUM_THREADS="1",
+)
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+torch.set_num_threads(1)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data beside the checkout; tests that need it skip where it is absent."""
+    folder = Path(os.environ.get("OPENDET_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no shared data at {folder}: set OPENDET_SHARED_DATA")
+    return folder
