@@ -53,7 +53,7 @@ def write_json_durably(path: Path, value: Any) -> None:
     write_durably(path, canonical_json(value).encode())
 
 
-class Busy(ValueError):
+class BusyError(ValueError):
     """Somebody else holds the lock."""
 
 
@@ -61,7 +61,7 @@ class Busy(ValueError):
 def exclusive_lock(path: Path, *, what: str) -> Iterator[None]:
     """Hold `path` as a lock that the kernel lets go of when this process dies.
 
-    Raises `Busy` with the owner's process id if another process holds it.
+    Raises `BusyError` with the owner's process id if another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
@@ -70,7 +70,7 @@ def exclusive_lock(path: Path, *, what: str) -> Iterator[None]:
         except BlockingIOError as error:
             file.seek(0)
             owner = file.read().strip() or "unknown"
-            raise Busy(
+            raise BusyError(
                 f"{what} is being built by process {owner}: wait for it, or end it"
             ) from error
         file.truncate(0)

@@ -111,7 +111,8 @@ def commit_text(commit: PartCommit) -> str:
 
 def read_commit(path: Path) -> PartCommit:
     """Raises ValueError, in one line, for a file that is no commit record."""
-    return _read(_COMMIT, path)
+    commit: PartCommit = _read(_COMMIT, path)
+    return commit
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -12,8 +12,8 @@ os.environ.update(
     OMP_NUM_THREADS="1",
 )
 
-import pytest  # noqa: E402
-import torch  # noqa: E402
+import pytest
+import torch
 
 torch.set_num_threads(1)
 
