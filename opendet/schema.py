@@ -1,0 +1,148 @@
+"""The contract of a record on disk: a versioned Arrow schema, and the same record as JSON.
+
+Both round trips are exact. A file of another schema version is refused with one line; when a
+version 2 comes, the code that lifts version 1 belongs here.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
+
+from opendet.record import Record
+
+SCHEMA_VERSION = 1
+_VERSION_KEY = b"opendet.record_version"
+
+_PROVENANCE = pa.struct(
+    [
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("revision", pa.string(), nullable=False),
+        pa.field("prompt", pa.string(), nullable=False),
+        pa.field("score", pa.float64()),
+    ]
+)
+
+_PHRASE = pa.struct(
+    [
+        pa.field("start", pa.int32(), nullable=False),
+        pa.field("end", pa.int32(), nullable=False),
+        pa.field("regions", pa.list_(pa.int32()), nullable=False),
+        pa.field("grounded_from", _PROVENANCE, nullable=False),
+    ]
+)
+
+_REGION = pa.struct(
+    [
+        pa.field("box_xyxy", pa.list_(pa.float64(), 4), nullable=False),
+        pa.field("box_from", _PROVENANCE, nullable=False),
+        pa.field("label", pa.string()),
+        pa.field("crowd", pa.bool_(), nullable=False),
+        pa.field("names", pa.list_(pa.string()), nullable=False),
+        pa.field("names_from", _PROVENANCE),
+        pa.field("description", pa.string(), nullable=False),
+        pa.field("description_from", _PROVENANCE),
+        pa.field("agreement", pa.float64()),
+        pa.field("rival", pa.string(), nullable=False),
+        pa.field("rival_agreement", pa.float64()),
+        pa.field("agreement_from", _PROVENANCE),
+        pa.field("refusal", pa.string(), nullable=False),
+    ]
+)
+
+RECORD_SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("batch", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("licence", pa.string(), nullable=False),
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("format", pa.string(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("sha256", pa.string(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("phash", pa.string(), nullable=False),
+        pa.field("near_duplicate_of", pa.string(), nullable=False),
+        pa.field("source_captions", pa.list_(pa.string()), nullable=False),
+        pa.field("caption", pa.string(), nullable=False),
+        pa.field("caption_from", _PROVENANCE),
+        pa.field("phrases", pa.list_(_PHRASE), nullable=False),
+        pa.field("regions", pa.list_(_REGION), nullable=False),
+    ],
+    metadata={_VERSION_KEY: str(SCHEMA_VERSION).encode()},
+)
+
+_RECORD: TypeAdapter[Record] = TypeAdapter(Record)
+_RECORDS: TypeAdapter[list[Record]] = TypeAdapter(list[Record])
+
+
+def records_to_table(records: Sequence[Record]) -> pa.Table:
+    """Records, in their order, as an Arrow table of `RECORD_SCHEMA`."""
+    return pa.Table.from_pylist([asdict(record) for record in records], schema=RECORD_SCHEMA)
+
+
+def table_to_records(table: pa.Table, *, where: str = "the table") -> list[Record]:
+    """The records of a table. Raises ValueError, naming `where`, for another schema."""
+    version = (table.schema.metadata or {}).get(_VERSION_KEY, b"none").decode()
+    _check_version(version, where)
+    try:
+        return _RECORDS.validate_python(table.to_pylist())
+    except ValidationError as error:
+        raise ValueError(f"{where}: {_first_problem(error)}") from error
+
+
+def write_records(path: Path, records: Sequence[Record]) -> None:
+    """Write a Parquet file; the same records give the same bytes."""
+    pq.write_table(records_to_table(records), path, compression="zstd")
+
+
+def read_records(path: Path) -> list[Record]:
+    """The records of a Parquet file. Raises ValueError, in one line, for any other file."""
+    try:
+        table = pq.read_table(path)
+        table.validate(full=True)
+    except (pa.ArrowInvalid, OSError) as error:
+        first_line = str(error).splitlines()[0]
+        raise ValueError(f"{path} is no readable Parquet file: {first_line}") from error
+    return table_to_records(table, where=str(path))
+
+
+def record_to_json(record: Record) -> str:
+    """One line of JSON with sorted keys, as a shard holds it."""
+    fields = {"record_version": SCHEMA_VERSION, **asdict(record)}
+    return json.dumps(fields, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+def record_from_json(text: str | bytes, *, where: str = "the JSON") -> Record:
+    """Back from `record_to_json`. Raises ValueError, in one line that names `where`."""
+    try:
+        fields: Any = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{where} is no JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise ValueError(f"{where} holds no record: expected an object")
+    _check_version(str(fields.pop("record_version", "none")), where)
+    try:
+        return _RECORD.validate_python(fields)
+    except ValidationError as error:
+        raise ValueError(f"{where}: {_first_problem(error)}") from error
+
+
+def _check_version(version: str, where: str) -> None:
+    if version != str(SCHEMA_VERSION):
+        raise ValueError(
+            f"{where} has record version {version}, this Open-Det reads {SCHEMA_VERSION}: "
+            "build the stage again"
+        )
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(str(step) for step in first['loc'])}: {first['msg']}"

@@ -1,0 +1,115 @@
+"""Records survive the disk exactly."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opendet.record import Phrase, Provenance, Record, Region
+from opendet.schema import (
+    read_records,
+    record_from_json,
+    record_to_json,
+    records_to_table,
+    table_to_records,
+    write_records,
+)
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+provenances = st.builds(Provenance, texts, texts, texts, st.none() | finite)
+regions = st.builds(
+    Region,
+    st.tuples(finite, finite, finite, finite),
+    provenances,
+    st.none() | texts,
+    st.booleans(),
+    st.lists(texts, max_size=3).map(tuple),
+    st.none() | provenances,
+    texts,
+    st.none() | provenances,
+    st.none() | finite,
+    texts,
+    st.none() | finite,
+    st.none() | provenances,
+    texts,
+)
+counts = st.integers(0, 2**31 - 1)
+phrases = st.builds(Phrase, counts, counts, st.lists(counts, max_size=3).map(tuple), provenances)
+records = st.builds(
+    Record,
+    key=texts,
+    source=texts,
+    batch=texts,
+    split=texts,
+    licence=texts,
+    file=texts,
+    format=texts,
+    bytes=st.integers(0, 2**62),
+    sha256=texts,
+    width=counts,
+    height=counts,
+    phash=texts,
+    near_duplicate_of=texts,
+    source_captions=st.lists(texts, max_size=2).map(tuple),
+    caption=texts,
+    caption_from=st.none() | provenances,
+    phrases=st.lists(phrases, max_size=2).map(tuple),
+    regions=st.lists(regions, max_size=2).map(tuple),
+)
+
+PLAIN = Record("k", "s", "b", "train", "CC0-1.0", "k.png", "png", 3, "ab", 4, 5)
+
+
+@given(st.lists(records, max_size=3))
+def test_table_round_trip_is_exact(some: list[Record]) -> None:
+    assert table_to_records(records_to_table(some)) == some
+
+
+@given(records)
+def test_json_round_trip_is_exact(record: Record) -> None:
+    assert record_from_json(record_to_json(record)) == record
+
+
+def test_parquet_round_trip_and_equal_bytes(tmp_path: Path) -> None:
+    some = [PLAIN, replace(PLAIN, key="m", caption="ünï\n\x00code")]
+    write_records(tmp_path / "a.parquet", some)
+    write_records(tmp_path / "b.parquet", some)
+    assert read_records(tmp_path / "a.parquet") == some
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_no_records_round_trip(tmp_path: Path) -> None:
+    write_records(tmp_path / "a.parquet", [])
+    assert read_records(tmp_path / "a.parquet") == []
+
+
+def test_another_version_is_refused_in_one_line(tmp_path: Path) -> None:
+    table = records_to_table([PLAIN]).replace_schema_metadata({b"opendet.record_version": b"99"})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a\.parquet has record version 99") as caught:
+        read_records(tmp_path / "a.parquet")
+    assert "\n" not in str(caught.value)
+    newer = json.loads(record_to_json(PLAIN)) | {"record_version": 99}
+    with pytest.raises(ValueError, match="record version 99"):
+        record_from_json(json.dumps(newer))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"record_version": 1}', '{"record_version": 1, "key": 3}']
+)
+def test_json_that_is_no_record_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="member"):
+        record_from_json(text, where="member k.json")
+
+
+def test_truncated_parquet_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    write_records(path, [PLAIN])
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=r"a\.parquet is no readable Parquet"):
+        read_records(path)
