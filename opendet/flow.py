@@ -1,0 +1,267 @@
+"""Runs a stage over the plan's shards: on Ray Core actors, or in this process with the same bytes.
+
+Actors schedule shards at least once; the commit protocol (`opendet.work`) makes it exactly once.
+An actor loads its worker once and then takes shard after shard. A worker that dies is replaced, and
+the samples of the shard it died on are halved until the one that kills its process stands alone;
+that one is quarantined, the others go on. A kill from outside finds no guilty sample, and the shard
+is simply run again.
+"""
+
+import logging
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Generic
+
+from opendet.manifest import Manifest, PartCommit
+from opendet.progress import Advance, progress
+from opendet.shard_run import make_part, merge_retry, run_shard
+from opendet.stage import In, Out, Stage, Task, Worker
+from opendet.work import WorkFolder
+
+# Deaths of workers on one shard, without a guilty sample, before the machine is to blame.
+MAX_UNEXPLAINED_DEATHS = 25
+POISON = "the process died on this sample alone, twice"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a run did: the manifest, and how many of its parts it had to make."""
+
+    manifest: Manifest
+    parts_made: int
+
+
+def run(
+    stage: Stage[In, Out],
+    tasks: Sequence[Task],
+    work: WorkFolder,
+    *,
+    actors: int,
+) -> Ran:
+    """Make every part of the stage that is not committed yet.
+
+    `actors` is the number of Ray actors; 0 runs in this process. Committed parts whose inputs are
+    the same are kept as they are. Raises what the machine raised (a full disk) or what loading the
+    worker raised; what is committed by then stays, and the next run goes on from it.
+    """
+    work.sweep()
+    commits = {task.shard.name: work.committed(task) for task in tasks}
+    missing = [task for task in tasks if commits[task.shard.name] is None]
+    log.info("%s: %d of %d shards to do", stage.name, len(missing), len(tasks))
+    with progress(stage.name, len(tasks)) as advance:
+        made = (
+            _run_here(stage, missing, work)
+            if actors == 0
+            else _run_on_ray(stage, missing, work, min(actors, max(len(missing), 1)))
+        )
+        for commit in made:
+            work.commit(commit)
+            commits[commit.shard.name] = commit
+            _report(advance, commits)
+    parts = tuple(commit for commit in commits.values() if commit is not None)
+    assert len(parts) == len(tasks), f"{stage.name}: {len(tasks)} shards planned, {len(parts)} made"
+    return Ran(Manifest(stage.name, stage.fingerprint, parts), len(missing))
+
+
+def retry(stage: Stage[In, Out], tasks: Sequence[Task], work: WorkFolder) -> Ran:
+    """Try the quarantined samples of a finished stage again, in this process.
+
+    Where the stage can read its parts back, the worker sees those samples only; else their shards
+    are run whole. Raises ValueError where a part is not built yet.
+    """
+    parts: list[PartCommit] = []
+    made = 0
+    worker: Worker[In, Out] | None = None
+    for task in tasks:
+        commit = work.committed(task)
+        if commit is None:
+            raise ValueError(f"{stage.name}: {task.shard.name} is not built yet: build it first")
+        if commit.quarantined:
+            worker = worker or stage.load()
+            commit = _retry_part(stage, worker, task, commit, work)
+            work.commit(commit)
+            made += 1
+        parts.append(commit)
+    return Ran(Manifest(stage.name, stage.fingerprint, tuple(parts)), made)
+
+
+def _retry_part(
+    stage: Stage[In, Out],
+    worker: Worker[In, Out],
+    task: Task,
+    commit: PartCommit,
+    work: WorkFolder,
+) -> PartCommit:
+    attempt = 1 + max(entry.attempt for entry in commit.quarantined)
+    if stage.reread is None:
+        return make_part(stage, task, run_shard(stage, worker, task, attempt=attempt), work)
+    keys = {entry.key for entry in commit.quarantined}
+    again = run_shard(stage, worker, task, only=keys, attempt=attempt)
+    before = stage.reread(work.part_folder(task.shard.name, commit.files), task.shard.name)
+    return make_part(stage, task, merge_retry(stage, task, before, commit, again), work)
+
+
+def _run_here(
+    stage: Stage[In, Out], tasks: Sequence[Task], work: WorkFolder
+) -> Iterator[PartCommit]:
+    worker = stage.load() if tasks else None
+    for task in tasks:
+        assert worker is not None
+        yield make_part(stage, task, run_shard(stage, worker, task), work)
+
+
+def _report(advance: Advance, commits: dict[str, PartCommit | None]) -> None:
+    done = [commit for commit in commits.values() if commit is not None]
+    quarantined = sum(len(commit.quarantined) for commit in done)
+    advance(len(done), f"{quarantined} samples quarantined" if quarantined else "")
+
+
+# ---------------------------------------------------------------------------------------------
+# Ray
+
+
+@contextmanager
+def ray_session(cpus: int, address: str = "") -> Iterator[None]:
+    """A private local Ray on loopback that ends with the block, or a cluster's own.
+
+    Inside a Ray job `address` is "auto". Ray's logs and bars are silenced: the run's progress is
+    ours.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if not address:
+        # A private Ray listens on loopback only and lives as long as this process: no token file.
+        os.environ["RAY_AUTH_MODE"] = "disabled"
+    import ray
+
+    if address:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    else:
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _node_ip_address="127.0.0.1",
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+class ShardActor(Generic[In, Out]):
+    """Lives in a process of its own: one worker, shard after shard."""
+
+    def __init__(self, stage: Stage[In, Out], work: WorkFolder) -> None:
+        self._stage = stage
+        self._work = work
+        self._worker: Worker[In, Out] | None = None
+
+    def make(self, task: Task, poison: dict[str, str]) -> PartCommit:
+        """Run the shard and write its part; the driver commits it."""
+        outcome = run_shard(self._stage, self._loaded(), task, poison=poison)
+        return make_part(self._stage, task, outcome, self._work)
+
+    def probe(self, task: Task, keys: list[str]) -> None:
+        """Run some samples for nothing but to see whether this process survives them."""
+        run_shard(self._stage, self._loaded(), task, only=keys)
+
+    def _loaded(self) -> Worker[In, Out]:
+        if self._worker is None:
+            self._worker = self._stage.load()
+        return self._worker
+
+
+@dataclass
+class _Job:
+    """A shard that is not committed yet, and the hunt for the sample that kills its process."""
+
+    task: Task
+    poison: dict[str, str] = field(default_factory=dict)
+    suspects: list[str] = field(default_factory=list)
+    """Keys that hold the guilty one, if there is a guilty one; empty while nobody is suspected."""
+    accused: str = ""
+    """The one suspect that has already killed a process alone."""
+    deaths: int = 0
+
+    def probed(self) -> list[str]:
+        """The keys to try next: the first half of the suspects."""
+        return self.suspects[: (len(self.suspects) + 1) // 2]
+
+    def survived(self) -> None:
+        """The probed keys are innocent: the guilty one is among the others, or nowhere."""
+        self.suspects = self.suspects[len(self.probed()) :]
+        self.accused = ""
+
+    def died(self, keys: list[str]) -> None:
+        """A process died: on the whole shard, or on the probed keys."""
+        self.deaths += 1
+        if not self.suspects:
+            self.suspects = [key for key in keys if key not in self.poison]
+            return
+        self.suspects = self.probed()
+        if len(self.suspects) > 1:
+            return
+        if self.accused == self.suspects[0]:
+            self.poison[self.accused] = POISON
+            self.suspects, self.accused, self.deaths = [], "", 0
+        else:
+            self.accused = self.suspects[0]
+
+
+def _run_on_ray(
+    stage: Stage[In, Out], tasks: Sequence[Task], work: WorkFolder, actors: int
+) -> Iterator[PartCommit]:
+    """Yield the parts as they are made, by `actors` actors, whatever dies meanwhile."""
+    if not tasks:
+        return
+    import ray
+    from ray.exceptions import RayError, RayTaskError
+
+    remote = ray.remote(num_cpus=1, num_gpus=stage.gpus, max_restarts=0)(ShardActor)
+    shared = ray.put(stage)
+    waiting = deque(_Job(task) for task in tasks)
+    idle: list[Any] = [remote.remote(shared, work) for _ in range(actors)]
+    running: dict[Any, tuple[_Job, Any]] = {}
+    while waiting or running:
+        while waiting and idle:
+            job, actor = waiting.popleft(), idle.pop()
+            running[_start(actor, job)] = (job, actor)
+        [done], _ = ray.wait(list(running), num_returns=1)
+        job, actor = running.pop(done)
+        try:
+            commit: PartCommit | None = ray.get(done)
+        except RayTaskError as error:
+            raise error.cause from None
+        except RayError as error:
+            idle.append(remote.remote(shared, work))
+            job.died([sample.key for sample in stage.read(job.task)])
+            if job.deaths > MAX_UNEXPLAINED_DEATHS:
+                raise RuntimeError(_blame_machine(stage.name, job)) from error
+            waiting.appendleft(job)
+            continue
+        idle.append(actor)
+        if commit is None:
+            job.survived()
+            waiting.appendleft(job)
+        else:
+            yield commit
+
+
+def _start(actor: Any, job: _Job) -> Any:
+    if job.suspects:
+        return actor.probe.remote(job.task, job.probed())
+    return actor.make.remote(job.task, job.poison)
+
+
+def _blame_machine(stage: str, job: _Job) -> str:
+    return (
+        f"{stage}: workers died {job.deaths} times on {job.task.shard.name} and no sample is "
+        "to blame: look at the machine's memory, or lower batch_size"
+    )

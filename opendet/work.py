@@ -1,0 +1,146 @@
+"""The commit protocol: a stage's work folder, where a part is whole or is not there.
+
+    .opendet/work/<build>/<stage>/<fingerprint>/
+        attempts/<shard>-<random>/   private to one attempt; swept when the next run begins
+        parts/<shard>-<digest>/      renamed from an attempt after fsync; named by its content
+        commits/<shard>.json         written last; the only thing that makes a part count
+
+A part's folder is never changed once it is there, so replacing a part (after `retry`, or when its
+input changed) is one rename of its commit record: a reader sees the old part or the new one. The
+driver alone writes commit records, under the build's lock.
+"""
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from opendet.files import fsync_path, write_durably
+from opendet.manifest import (
+    FileStamp,
+    Manifest,
+    PartCommit,
+    commit_text,
+    read_commit,
+    write_manifest,
+)
+from opendet.stage import Task
+
+
+@dataclass(frozen=True, slots=True)
+class WorkFolder:
+    """The private folder of one stage with one fingerprint."""
+
+    root: Path
+
+    def sweep(self) -> None:
+        """Remove what attempts left behind that never came to a part."""
+        shutil.rmtree(self.root / "attempts", ignore_errors=True)
+
+    def write_part(self, shard: str, write: Callable[[Path], None]) -> dict[str, FileStamp]:
+        """Let `write` fill a private folder, make it durable, and put it among the parts.
+
+        Returns the stamp of each file. Leaves nothing behind when `write` raises.
+        """
+        attempt = self.root / "attempts" / f"{shard}-{uuid.uuid4().hex}"
+        attempt.mkdir(parents=True)
+        try:
+            write(attempt)
+            stamps = {path.name: FileStamp.of(path) for path in sorted(attempt.iterdir())}
+            for name in stamps:
+                fsync_path(attempt / name)
+            fsync_path(attempt)
+            part = self.part_folder(shard, stamps)
+            if not part.exists():
+                part.parent.mkdir(exist_ok=True)
+                attempt.rename(part)
+                fsync_path(part.parent)
+        finally:
+            shutil.rmtree(attempt, ignore_errors=True)
+        return stamps
+
+    def part_folder(self, shard: str, stamps: dict[str, FileStamp]) -> Path:
+        """Where a part with these files lies: named by what is in it."""
+        content = "\n".join(f"{name} {stamp.sha256}" for name, stamp in sorted(stamps.items()))
+        return self.root / "parts" / f"{shard}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+
+    def commit(self, commit: PartCommit) -> None:
+        """Make a part count."""
+        write_durably(self._commit_path(commit.shard.name), commit_text(commit).encode())
+
+    def committed(self, task: Task) -> PartCommit | None:
+        """The task's commit record, if its part is there and was made from the same inputs."""
+        path = self._commit_path(task.shard.name)
+        if not path.exists():
+            return None
+        commit = read_commit(path)
+        if commit.shard != task.shard or commit.inputs != task.inputs:
+            return None
+        folder = self.part_folder(task.shard.name, commit.files)
+        whole = all(
+            (folder / name).is_file() and (folder / name).stat().st_size == stamp.bytes
+            for name, stamp in commit.files.items()
+        )
+        return commit if whole else None
+
+    def publish(
+        self,
+        target: Path,
+        manifest: Manifest,
+        add: Callable[[Path, Manifest], None] | None = None,
+    ) -> None:
+        """Put all parts, their commit records and the manifest at `target`, in one rename.
+
+        Files are hard links into the work folder where the file system allows it. `add` may write
+        further files (an index, a pool) beside the parts; they join the manifest's folder.
+        """
+        staging = self.root / f"publish-{uuid.uuid4().hex}"
+        staging.mkdir(parents=True)
+        try:
+            for part in manifest.parts:
+                folder = self.part_folder(part.shard.name, part.files)
+                for name in part.files:
+                    _link_or_copy(folder / name, staging / name)
+                (staging / f"{part.shard.name}.json").write_text(commit_text(part))
+            if add:
+                add(staging, manifest)
+            write_manifest(staging, manifest)
+            _replace_folder(staging, target)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        self._forget_all_but(manifest.parts)
+
+    def _commit_path(self, shard: str) -> Path:
+        return self.root / "commits" / f"{shard}.json"
+
+    def _forget_all_but(self, parts: Iterable[PartCommit]) -> None:
+        """Remove parts that no commit record of the published manifest speaks of."""
+        current = {self.part_folder(part.shard.name, part.files).name for part in parts}
+        for folder in (self.root / "parts").iterdir() if current else ():
+            if folder.name not in current:
+                shutil.rmtree(folder)
+
+
+def with_inputs(commit: PartCommit, task: Task) -> PartCommit:
+    """The commit record with the inputs that its task names."""
+    return replace(commit, inputs=task.inputs)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(source, target)
+
+
+def _replace_folder(new: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    old = new.with_name(f"{new.name}-old")
+    if target.exists():
+        target.rename(old)
+    new.rename(target)
+    fsync_path(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
