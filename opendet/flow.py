@@ -134,8 +134,10 @@ def ray_session(cpus: int, address: str = "") -> Iterator[None]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not address:
-        # A private Ray listens on loopback only and lives as long as this process: no token file.
+        # A private Ray lives as long as this process and needs no token file. With clusters switched
+        # off it takes 127.0.0.1 for its node's address, and every server of it binds to that alone.
         os.environ["RAY_AUTH_MODE"] = "disabled"
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     import ray
 
     if address:
@@ -147,7 +149,6 @@ def ray_session(cpus: int, address: str = "") -> Iterator[None]:
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            _node_ip_address="127.0.0.1",
         )
     try:
         yield
@@ -222,7 +223,7 @@ def _run_on_ray(
     if not tasks:
         return
     import ray
-    from ray.exceptions import RayError, RayTaskError
+    from ray.exceptions import RayActorError, RayTaskError
 
     remote = ray.remote(num_cpus=1, num_gpus=stage.gpus, max_restarts=0)(ShardActor)
     shared = ray.put(stage)
@@ -239,7 +240,9 @@ def _run_on_ray(
             commit: PartCommit | None = ray.get(done)
         except RayTaskError as error:
             raise error.cause from None
-        except RayError as error:
+        except RayActorError as error:
+            if error.actor_init_failed:
+                raise
             idle.append(remote.remote(shared, work))
             job.died([sample.key for sample in stage.read(job.task)])
             if job.deaths > MAX_UNEXPLAINED_DEATHS:

@@ -7,9 +7,12 @@ os.environ.update(
     HF_HUB_OFFLINE="1",
     RAY_AUTH_MODE="disabled",
     RAY_USAGE_STATS_ENABLED="0",
+    RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
     DVC_NO_ANALYTICS="1",
     WDS_SECURE="1",
     OMP_NUM_THREADS="1",
+    # Ray's workers import the tests' small worlds by name.
+    PYTHONPATH=str(Path(__file__).parent),
 )
 
 import pytest
