@@ -1,0 +1,103 @@
+"""What can be set of the detector and of its namer. Light to import: no torch here."""
+
+from typing import Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from opendet.section import Section
+
+
+class BackboneConfig(Section):
+    """The image's features."""
+
+    name: str = "swin_tiny_patch4_window7_224"
+    """`tiny` for a small ConvNet of our own, else a timm name that can give feature maps."""
+    pretrained: bool = False
+    """Fetch timm's weights; needs the network or a filled cache."""
+    strides: tuple[int, ...] = (8, 16, 32)
+    """Strides of the maps that the neck receives, ascending, each twice the one before."""
+    tiny_channels: tuple[PositiveInt, ...] = (32, 64, 96, 128)
+    """Channels of the tiny backbone at strides 4, 8, 16, 32."""
+
+    @model_validator(mode="after")
+    def _strides_double(self) -> Self:
+        doubles = all(b == 2 * a for a, b in zip(self.strides, self.strides[1:], strict=False))
+        if not self.strides or self.strides[0] < 4 or not doubles:
+            raise ValueError(f"strides {self.strides}: begin at 4 or more and double at each step")
+        return self
+
+
+class DetectorConfig(Section):
+    """Open-Det's detector (spec/open_det.md A.2); the defaults are the paper's sizes."""
+
+    backbone: BackboneConfig = BackboneConfig()
+    width: PositiveInt = 256
+    """Channels of tokens and queries; a multiple of `heads` and of 4."""
+    extra_level: bool = True
+    """One more level, at twice the coarsest stride."""
+    encoder_layers: int = Field(default=6, ge=0)
+    cross_layers: int = Field(default=0, ge=0)
+    """Decoder layers without self-attention, before the others."""
+    self_layers: int = Field(default=6, ge=0)
+    """Decoder layers with self-attention."""
+    heads: PositiveInt = 8
+    """Attention heads, of self-attention and of deformable attention."""
+    points: PositiveInt = 4
+    """Sampling points of a head on a level."""
+    feedforward: PositiveInt = 2048
+    """Hidden width of the feed-forward blocks."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    queries: PositiveInt = 300
+    """Queries in training; the most that a test image may have."""
+    queries_min: PositiveInt = 10
+    """The fewest queries of a test image."""
+    selection: Literal["threshold", "topk"] = "threshold"
+    """At test: the queries above `selection_threshold`, or as many as in training."""
+    selection_threshold: float = Field(default=0.05, ge=0, le=1)
+    """The paper's lambda: the probability above which a token becomes a query at test."""
+    prompt: Literal["query", "region"] = "query"
+    """A prompt is a projection of the query alone, or also of the features within its box."""
+    prompt_grid: PositiveInt = 7
+    """`region`: the features are sampled on a grid of this side."""
+    prompt_stride: PositiveInt = 8
+    """`region`: the backbone's map that is sampled."""
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        if self.width % self.heads or self.width % 4:
+            raise ValueError(
+                f"width {self.width}: must be a multiple of heads ({self.heads}) and of 4"
+            )
+        if self.cross_layers + self.self_layers < 1:
+            raise ValueError("the decoder needs a layer: raise cross_layers or self_layers")
+        if self.queries_min > self.queries:
+            raise ValueError(f"queries_min {self.queries_min} is above queries {self.queries}")
+        return self
+
+    @property
+    def levels(self) -> int:
+        return len(self.backbone.strides) + self.extra_level
+
+    @property
+    def layers(self) -> int:
+        return self.cross_layers + self.self_layers
+
+
+class NamerConfig(Section):
+    """The T5 that turns a prompt into a name."""
+
+    t5: str = "google/flan-t5-base"
+    """`tiny` for one built here, else a Hugging Face name or a folder."""
+    prompt_width: int = Field(default=0, ge=0)
+    """Width of prompts and text vectors; 0 takes the T5's own, another is projected to it."""
+    max_new_tokens: PositiveInt = 12
+    """The longest name, in tokens; longer ones are cut in training too."""
+    beams: PositiveInt = 3
+    """Names per object, found by beam search; 1 decodes greedily."""
+    tiny_width: PositiveInt = 64
+    tiny_feedforward: PositiveInt = 128
+    tiny_layers: PositiveInt = 2
+    """Layers of the encoder and of the decoder each."""
+    tiny_heads: PositiveInt = 4
+    tiny_vocabulary: int = Field(default=2048, ge=300)
+    """The most tokens of the tiny tokenizer, the 256 bytes among them."""

@@ -1,0 +1,192 @@
+"""The object name generator: a T5 that reads one prompt per object and writes its name.
+
+The head is ours. A T5 of transformers 5 ties `lm_head` to `shared` whatever its config says, and
+loading an untied checkpoint into a tied model overwrites the input embeddings in silence
+(spec/open_det.md A.2). `NameHead` holds its own matrix under a name that nothing else ties, and a
+namer is saved and loaded as exactly its own tensors.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from opendet.model.config import NamerConfig
+from opendet.model.tiny_t5 import build_tiny_t5, train_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration
+
+# N objects, D_t the prompts' width, T tokens of a name, V vocabulary
+
+WEIGHTS_FILE = "namer.safetensors"
+CONFIG_FILE = "namer.json"
+IGNORED = -100
+"""The label that the library's cross-entropy skips."""
+
+
+class NameHead(nn.Module):
+    """Logits of the next token; LoRA will add to it."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.base = nn.Parameter(weight.detach().clone())  # (V, d_model), tied to nothing
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return functional.linear(hidden, self.base)
+
+
+class T5Namer(nn.Module):
+    """Prompts in, names out."""
+
+    def __init__(
+        self,
+        t5: "T5ForConditionalGeneration",
+        tokenizer: "PreTrainedTokenizerFast",
+        config: NamerConfig,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.tokenizer = tokenizer
+        self.t5 = t5
+        own_head: Any = NameHead(t5.lm_head.weight)
+        t5.lm_head = own_head
+        width: int = t5.config.d_model
+        self.prompt_width = config.prompt_width or width
+        self.project = (
+            nn.Identity()
+            if self.prompt_width == width
+            else nn.Linear(self.prompt_width, width, bias=False)
+        )
+        # a T5 expects embeddings as long as its own, prompts are unit vectors
+        self.scale = nn.Parameter(t5.shared.weight.detach().norm(dim=-1).mean())
+
+    def loss(self, prompts: Tensor, names: Sequence[str]) -> Tensor:
+        """Mean cross-entropy of the names' tokens; zero, and connected, for no objects.
+
+        prompts (N, D_t) of any length, N names.
+        """
+        assert len(prompts) == len(names), (prompts.shape, len(names))
+        if not names:
+            return prompts.sum() * 0.0 + self.scale * 0.0
+        labels = self.encode(names).to(prompts.device)
+        embeddings = self.embed(prompts)
+        output = self.t5(
+            inputs_embeds=embeddings,
+            attention_mask=embeddings.new_ones(embeddings.shape[:2]),
+            labels=labels,
+        )
+        loss: Tensor = output.loss
+        return loss
+
+    @torch.no_grad()
+    def name(self, prompts: Tensor, beams: int | None = None) -> list[list[str]]:
+        """prompts (N, D_t) -> for each object its names, the likeliest first.
+
+        As many as there are beams; the config's number where none is given.
+        """
+        beams = beams or self.config.beams
+        if not len(prompts):
+            return []
+        embeddings = self.embed(prompts)
+        t5: Any = self.t5  # the library's own annotation of `generate` does not fit
+        generated = t5.generate(
+            inputs_embeds=embeddings,
+            attention_mask=embeddings.new_ones(embeddings.shape[:2]),
+            num_beams=beams,
+            num_return_sequences=beams,
+            max_new_tokens=self.config.max_new_tokens,
+            do_sample=False,
+        )
+        texts = self.tokenizer.batch_decode(generated, skip_special_tokens=True)
+        cleaned = [" ".join(text.split()) for text in texts]
+        return [cleaned[i : i + beams] for i in range(0, len(cleaned), beams)]
+
+    def embed(self, prompts: Tensor) -> Tensor:
+        """(N, D_t) -> what the encoder reads, (N, 1, d_model): one token per object."""
+        unit = functional.normalize(prompts.float(), dim=-1)
+        embeddings: Tensor = self.scale * self.project(unit)
+        return embeddings[:, None]
+
+    def encode(self, names: Sequence[str]) -> Tensor:
+        """Labels (N, T) int64 with the end token, `IGNORED` where padded."""
+        encoded = self.tokenizer(
+            list(names),
+            padding=True,
+            truncation=True,
+            max_length=self.config.max_new_tokens,
+            return_tensors="pt",
+        )
+        ids: Tensor = encoded["input_ids"]
+        mask: Tensor = encoded["attention_mask"]
+        return ids.masked_fill(mask == 0, IGNORED)
+
+    def save(self, folder: Path) -> None:
+        """Write weights, T5 config, tokenizer and the namer's config into the folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        # a tied checkpoint scales the decoder's output; the flag is all that the config keeps of it
+        self.t5.config.tie_word_embeddings = self.t5.config.scale_decoder_outputs
+        self.t5.config.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        (folder / CONFIG_FILE).write_text(self.config.model_dump_json(indent=2))
+        save_file(_own_tensors(self), folder / WEIGHTS_FILE)
+
+    @classmethod
+    def load(cls, folder: Path) -> "T5Namer":
+        """A namer that `save` wrote, equal to it bit for bit."""
+        if not (folder / WEIGHTS_FILE).is_file():
+            raise ValueError(f"{folder}: no namer there, {WEIGHTS_FILE} is missing")
+        namer = cls.empty(folder)
+        namer.load_own(load_file(folder / WEIGHTS_FILE))
+        return namer
+
+    @classmethod
+    def empty(cls, folder: Path) -> "T5Namer":
+        """The namer of a saved folder with fresh weights, for a checkpoint that has its own."""
+        from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
+
+        config = NamerConfig(**json.loads((folder / CONFIG_FILE).read_text()))
+        t5_config = T5Config.from_pretrained(folder)
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        return cls(T5ForConditionalGeneration(t5_config), tokenizer, config)
+
+    def load_own(self, tensors: dict[str, Tensor]) -> None:
+        """Copy every parameter, all of them and nothing else."""
+        own = _own_tensors(self)
+        if own.keys() != tensors.keys():
+            odd = sorted(own.keys() ^ tensors.keys())
+            raise ValueError(f"namer weights do not fit: {odd[0]} and {len(odd) - 1} more differ")
+        with torch.no_grad():
+            for name, tensor in self.named_parameters():
+                tensor.copy_(tensors[name])
+
+    @classmethod
+    def tiny(cls, texts: Sequence[str], config: NamerConfig, *, seed: int = 0) -> "T5Namer":
+        """A small untrained T5 whose tokenizer is made from `texts`, the same for the same seed."""
+        tokenizer = train_tokenizer(texts, size=config.tiny_vocabulary)
+        return cls(build_tiny_t5(config, tokens=len(tokenizer), seed=seed), tokenizer, config)
+
+    @classmethod
+    def from_pretrained(cls, path: str, config: NamerConfig) -> "T5Namer":
+        """A T5 of the Hugging Face hub or a folder of one."""
+        from transformers import AutoTokenizer, T5ForConditionalGeneration
+
+        try:
+            tokenizer: Any = AutoTokenizer.from_pretrained(path)
+            t5 = T5ForConditionalGeneration.from_pretrained(path, dtype=torch.float32)
+        except OSError as error:
+            raise ValueError(
+                f"model.namer.t5: no T5 at `{path}`; give `tiny`, a folder or a hub name "
+                "(which needs the network once)"
+            ) from error
+        return cls(t5, tokenizer, config)
+
+
+def _own_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Each parameter once: T5's embedding goes by three names."""
+    return {name: value.detach().contiguous() for name, value in module.named_parameters()}

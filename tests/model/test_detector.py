@@ -1,0 +1,132 @@
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor
+
+from opendet.model.config import BackboneConfig
+from opendet.model.detector import OpenDetector
+from opendet.model.outputs import DetectorOutput
+from tests.model.worlds import TINY_DETECTOR, build_detector, build_namer
+
+SIZES = torch.tensor([[64, 96], [50, 40], [33, 96]])
+
+
+def _batch(seed: int = 0) -> Tensor:
+    torch.manual_seed(seed)
+    images = torch.rand(3, 3, 64, 96)
+    for image, (height, width) in zip(images, SIZES.tolist(), strict=True):
+        image[:, height:] = 0
+        image[:, :, width:] = 0
+    return images
+
+
+def _alone(detector: OpenDetector, image: Tensor, size_hw: Tensor) -> DetectorOutput:
+    height, width = size_hw.tolist()
+    output: DetectorOutput = detector(image[None, :, :height, :width], size_hw[None])
+    return output
+
+
+@pytest.mark.parametrize("prompt", ["query", "region"])
+def test_an_image_alone_and_in_a_padded_batch_gives_equal_detections(prompt: str) -> None:
+    detector = build_detector(TINY_DETECTOR.model_copy(update={"prompt": prompt})).eval()
+    images = _batch()
+    with torch.no_grad():
+        together = detector(images, SIZES)
+        for i in range(3):
+            alone = _alone(detector, images[i], SIZES[i])
+            count = int(alone.valid.sum())
+            assert count == int(together.valid[i].sum())
+            for field in ("queries", "prompts", "boxes_cxcywh", "logits"):
+                ours, theirs = getattr(together, field)[i, :count], getattr(alone, field)[0, :count]
+                torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-4)
+
+
+def test_the_padding_itself_says_nothing() -> None:
+    detector = build_detector().eval()
+    images = _batch()
+    with torch.no_grad():
+        before = detector(images, SIZES)
+        images[1, :, 50:] = 7.0
+        after = detector(images, SIZES)
+    assert torch.equal(before.boxes_cxcywh, after.boxes_cxcywh)
+
+
+def test_shapes_and_ranges_in_training() -> None:
+    detector = build_detector().train()
+    output = detector(_batch(), SIZES)
+    assert output.boxes_cxcywh.shape == (3, 12, 4)
+    assert len(output.layers) == 2
+    assert output.prompts.shape == (3, 12, 32)
+    torch.testing.assert_close(output.prompts.norm(dim=-1), torch.ones(3, 12))
+    assert ((output.boxes_cxcywh >= 0) & (output.boxes_cxcywh <= 1)).all()
+    assert (output.scores() <= 1).all()
+
+
+def test_queries_at_test_are_a_prefix_of_those_in_training() -> None:
+    detector = build_detector().eval()
+    with torch.no_grad():
+        few = detector(_batch(), SIZES)
+        detector.selection.config = TINY_DETECTOR.model_copy(update={"selection": "topk"})
+        many = detector(_batch(), SIZES)
+    assert few.valid.sum(1).tolist() == [3, 3, 3]
+    assert many.valid.shape == (3, 12)
+    torch.testing.assert_close(few.proposals.logits, many.proposals.logits[:, :3])
+
+
+def test_an_image_with_fewer_cells_than_queries() -> None:
+    config = TINY_DETECTOR.model_copy(update={"queries": 300})
+    output = build_detector(config).train()(
+        torch.rand(2, 3, 32, 32), torch.tensor([[32, 32], [8, 8]])
+    )
+    assert output.valid.sum(1).tolist() == [21, 1]
+    assert output.boxes_cxcywh.isfinite().all()
+    assert (output.scores()[1, 1:] == 0).all()
+
+
+def test_boxes_stay_fp32_under_autocast() -> None:
+    detector = build_detector().eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        output = detector(_batch(), SIZES)
+    for layer in (output.proposals, *output.layers):
+        assert layer.boxes_cxcywh.dtype == layer.logits.dtype == torch.float32
+    assert output.prompts.dtype == torch.float32
+
+
+def test_cross_layers_and_no_encoder_and_one_level() -> None:
+    backbone = BackboneConfig(name="tiny", strides=(16,), tiny_channels=(8, 8, 8))
+    config = TINY_DETECTOR.model_copy(
+        update={
+            "backbone": backbone,
+            "extra_level": False,
+            "encoder_layers": 0,
+            "cross_layers": 1,
+            "self_layers": 1,
+        }
+    )
+    output = build_detector(config).eval()(_batch(), SIZES)
+    assert output.features.shapes == ((4, 6),)
+    assert len(output.layers) == 2
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "swin_tiny_patch4_window7_224"])
+def test_timm_backbones(name: str) -> None:
+    backbone = BackboneConfig(name=name)
+    detector = build_detector(TINY_DETECTOR.model_copy(update={"backbone": backbone})).eval()
+    with torch.no_grad():
+        output = detector(_batch(), SIZES)
+        alone = _alone(detector, _batch()[1], SIZES[1])
+    assert output.features.shapes == ((8, 12), (4, 6), (2, 3), (1, 2))
+    torch.testing.assert_close(output.boxes_cxcywh[1], alone.boxes_cxcywh[0], atol=1e-4, rtol=0)
+
+
+def test_an_unknown_backbone_is_one_clear_line() -> None:
+    backbone = BackboneConfig(name="resnet5O")
+    with pytest.raises(ValueError, match="timm knows no `resnet5O`"):
+        OpenDetector(TINY_DETECTOR.model_copy(update={"backbone": backbone}), build_namer())
+
+
+def test_outputs_are_frozen() -> None:
+    output = build_detector()(_batch(), SIZES)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        output.queries = output.prompts

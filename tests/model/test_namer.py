@@ -1,0 +1,133 @@
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import T5Config, T5ForConditionalGeneration
+
+from opendet.model.namer import T5Namer
+from opendet.model.tiny_t5 import train_tokenizer
+from tests.model.worlds import NAMES, TINY_NAMER, build_namer
+
+
+def _prompts(count: int, width: int = 32) -> torch.Tensor:
+    torch.manual_seed(1)
+    return torch.randn(count, width)
+
+
+def test_loss_is_the_librarys() -> None:
+    namer = build_namer()
+    prompts = _prompts(4)
+    config = T5Config.from_dict({**namer.t5.config.to_dict(), "tie_word_embeddings": False})
+    theirs = T5ForConditionalGeneration(config)
+    theirs.lm_head.weight = torch.nn.Parameter(namer.t5.lm_head.base.detach().clone())
+    state = {k: v for k, v in namer.t5.state_dict().items() if not k.startswith("lm_head")}
+    theirs.load_state_dict(state, strict=False)
+    expected = theirs(inputs_embeds=namer.embed(prompts), labels=namer.encode(NAMES)).loss
+    torch.testing.assert_close(namer.loss(prompts, NAMES), expected, atol=1e-6, rtol=0)
+
+
+def test_save_and_load_are_equal_bit_for_bit(tmp_path: Path) -> None:
+    namer = build_namer()
+    with torch.no_grad():
+        namer.t5.shared.weight.add_(1.0)  # head and embedding differ now
+    namer.save(tmp_path)
+    loaded = T5Namer.load(tmp_path)
+    assert torch.equal(loaded.t5.shared.weight, namer.t5.shared.weight)
+    assert torch.equal(loaded.t5.lm_head.base, namer.t5.lm_head.base)
+    assert not torch.equal(loaded.t5.lm_head.base, loaded.t5.shared.weight)
+    assert torch.equal(loaded.t5.decoder.embed_tokens.weight, loaded.t5.shared.weight)
+    assert torch.equal(loaded.loss(_prompts(4), NAMES), namer.loss(_prompts(4), NAMES))
+    assert loaded.name(_prompts(3)) == namer.name(_prompts(3))
+    assert loaded.t5.config.scale_decoder_outputs == namer.t5.config.scale_decoder_outputs
+
+
+def test_training_the_head_leaves_the_embedding() -> None:
+    namer = build_namer()
+    before = namer.t5.shared.weight.detach().clone()
+    with torch.no_grad():
+        namer.t5.lm_head.base.zero_()
+    assert torch.equal(namer.t5.shared.weight, before)
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_pretrained_folder_keeps_head_and_scaling(tmp_path: Path, scaled: bool) -> None:
+    source = build_namer()
+    config = T5Config.from_dict(
+        {
+            **source.t5.config.to_dict(),
+            "tie_word_embeddings": scaled,
+            "scale_decoder_outputs": scaled,
+        }
+    )
+    T5ForConditionalGeneration(config).save_pretrained(tmp_path)
+    source.tokenizer.save_pretrained(tmp_path)
+    namer = T5Namer.from_pretrained(str(tmp_path), TINY_NAMER)
+    assert namer.t5.config.scale_decoder_outputs is scaled
+    namer.save(tmp_path / "again")
+    again = T5Namer.load(tmp_path / "again")
+    assert again.t5.config.scale_decoder_outputs is scaled
+    assert torch.equal(again.loss(_prompts(4), NAMES), namer.loss(_prompts(4), NAMES))
+
+
+def test_names_come_in_beams_and_do_not_depend_on_their_neighbours() -> None:
+    namer = build_namer().eval()
+    prompts = _prompts(5)
+    names = namer.name(prompts)
+    assert [len(beams) for beams in names] == [2] * 5
+    assert namer.name(prompts[3:4])[0] == names[3]
+    assert namer.name(prompts[:0]) == []
+    assert [len(beams) for beams in namer.name(prompts, beams=1)] == [1] * 5
+
+
+def test_no_objects_cost_nothing_and_stay_connected() -> None:
+    prompts = _prompts(4).requires_grad_()
+    loss = build_namer().loss(prompts[:0], [])
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss == 0
+    assert prompts.grad is not None
+
+
+def test_a_few_steps_teach_names() -> None:
+    namer = build_namer()
+    prompts = _prompts(4)
+    optimiser = torch.optim.AdamW(namer.parameters(), 1e-2)
+    for _ in range(60):
+        optimiser.zero_grad()
+        namer.loss(prompts, NAMES).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    assert [beams[0] for beams in namer.name(prompts)] == list(NAMES)
+
+
+def test_prompts_of_another_width_are_projected() -> None:
+    namer = build_namer(TINY_NAMER.model_copy(update={"prompt_width": 20}))
+    assert namer.prompt_width == 20
+    assert namer.embed(_prompts(3, 20)).shape == (3, 1, 32)
+
+
+def test_length_of_a_prompt_says_nothing() -> None:
+    namer = build_namer()
+    torch.testing.assert_close(namer.embed(_prompts(3)), namer.embed(7 * _prompts(3)))
+
+
+def test_tokenizer_is_the_same_for_texts_in_any_order() -> None:
+    first = train_tokenizer(NAMES, size=400).backend_tokenizer.to_str()
+    second = train_tokenizer(NAMES[::-1], size=400).backend_tokenizer.to_str()
+    assert first == second
+
+
+def test_words_are_tokens_and_other_text_survives() -> None:
+    tokenizer = train_tokenizer(NAMES, size=2048)
+    assert len(tokenizer("striped star")["input_ids"]) == 3  # two words and the end
+    ids = tokenizer("Müller's 茶")["input_ids"]
+    text = tokenizer.decode(ids, skip_special_tokens=True)
+    assert isinstance(text, str)
+    assert text.strip() == "Müller's 茶"
+
+
+def test_long_names_are_cut() -> None:
+    assert build_namer().encode(["red star " * 40]).shape[1] <= TINY_NAMER.max_new_tokens
+
+
+def test_a_missing_t5_is_one_clear_line() -> None:
+    with pytest.raises(ValueError, match=r"model\.namer\.t5"):
+        T5Namer.from_pretrained("no/such-model-here", TINY_NAMER)
