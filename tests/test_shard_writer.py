@@ -1,0 +1,118 @@
+"""A shard's bytes depend on its samples alone, and others can read them too."""
+
+import json
+import os
+import subprocess
+import tarfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import shard_world as world
+
+from opendet.curate.shards import write_index, write_part
+from opendet.schema import record_from_json
+from opendet.shards import BLOCK, index_text, write_shard
+
+
+def test_same_samples_same_bytes_in_any_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = world.samples(7)
+    write_part(tmp_path, "one", samples)
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    time.tzset()
+    umask = os.umask(0o077)
+    write_part(tmp_path, "two", samples[::-1])
+    os.umask(umask)
+    monkeypatch.undo()
+    time.tzset()
+    for suffix in (".tar", ".idx"):
+        assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
+
+
+def test_layout_is_webdataset(tmp_path: Path) -> None:
+    samples = world.samples(6)
+    members = write_shard(tmp_path / "a.tar", samples)
+    with tarfile.open(tmp_path / "a.tar", "r:") as tar:
+        infos = tar.getmembers()
+    assert [info.name for info in infos] == [
+        f"{s.key}.{extension}" for s in samples for extension in (s.record.format, "json")
+    ]
+    assert [(info.name, info.offset_data, info.size) for info in infos] == [
+        (member.name, member.offset, member.size) for member in members
+    ]
+    assert all((i.mtime, i.uid, i.gid, i.uname, i.mode) == (0, 0, 0, "", 0o644) for i in infos)
+    assert all(info.offset_data == info.offset + BLOCK for info in infos)  # no extended headers
+
+
+def test_gnu_tar_lists_it_without_a_warning(tmp_path: Path) -> None:
+    write_shard(tmp_path / "a.tar", world.samples(2))
+    done = subprocess.run(
+        ["tar", "--list", "--file", str(tmp_path / "a.tar")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert (len(done.stdout.splitlines()), done.stderr) == (4, "")
+
+
+def test_webdataset_reads_it(tmp_path: Path) -> None:
+    import webdataset
+
+    samples = world.samples(5)
+    write_shard(tmp_path / "a.tar", samples)
+    read = list(webdataset.WebDataset(str(tmp_path / "a.tar"), shardshuffle=False))
+    assert [each["__key__"] for each in read] == [s.key for s in samples]
+    for each, sample in zip(read, samples, strict=True):
+        assert each[sample.record.format] == sample.content
+        assert record_from_json(each["json"]) == sample.record
+
+
+def test_index_points_at_the_content(tmp_path: Path) -> None:
+    samples = world.samples(4)
+    members = write_shard(tmp_path / "a.tar", samples)
+    tar = (tmp_path / "a.tar").read_bytes()
+    head, *lines = index_text(members).splitlines()
+    assert head == "v1.2 4"
+    for line, sample in zip(lines, samples, strict=True):
+        extension, offset, size, name = line.split(" ")[:4]
+        assert (extension, name) == (sample.record.format, sample.record.file)
+        assert tar[int(offset) :][: int(size)] == sample.content
+
+
+def test_wids_index(tmp_path: Path) -> None:
+    manifest = world.publish(tmp_path / "out", {"a-000000": world.samples(3), "a-000001": []})
+    first = (tmp_path / "out" / "index.json").read_bytes()
+    index = json.loads(first)
+    assert (index["__kind__"], index["wids_version"]) == ("wids-shard-index-v1", 1)
+    assert [(s["url"], s["nsamples"]) for s in index["shardlist"]] == [
+        ("a-000000.tar", 3),
+        ("a-000001.tar", 0),
+    ]
+    write_index(tmp_path / "out", "toy", manifest)
+    assert (tmp_path / "out" / "index.json").read_bytes() == first
+
+
+@pytest.mark.parametrize("key", ["", "a.b", "../a", "a/b", "a b", "ä", "a" * 91, "a\n"])
+def test_odd_keys_are_refused(tmp_path: Path, key: str) -> None:
+    odd = world.renamed(world.samples(1)[0], key)
+    with pytest.raises(ValueError, match="must match") as caught:
+        write_shard(tmp_path / "a.tar", [odd])
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_samples_are_refused(tmp_path: Path) -> None:
+    good = world.samples(1)[0]
+    with pytest.raises(ValueError, match="comes twice"):
+        write_shard(tmp_path / "a.tar", [good, good])
+    with pytest.raises(ValueError, match="not the one that its record names"):
+        write_shard(tmp_path / "a.tar", [replace(good, content=good.content + b"!")])
+    odd = replace(good, record=replace(good.record, format="pyd"))
+    with pytest.raises(ValueError, match="format 'pyd'"):
+        write_shard(tmp_path / "a.tar", [odd])
+
+
+def test_longest_key_fits(tmp_path: Path) -> None:
+    members = write_shard(tmp_path / "a.tar", [world.renamed(world.samples(1)[0], "k" * 90)])
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        assert tar.getnames() == [member.name for member in members]
