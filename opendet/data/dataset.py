@@ -1,0 +1,144 @@
+"""Shards as examples to train on, and as truth to judge by.
+
+The two never meet: training sees the names that the build gave to kept regions, evaluation the
+labels that the source gave to all of them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional
+
+from opendet.data import transforms
+from opendet.data.config import LoaderConfig
+from opendet.data.order import sample_rng
+from opendet.data.transforms import Example
+from opendet.record import Record
+from opendet.sample import Sample
+from opendet.shard_set import ShardSet
+from opendet.sources.images import decode_upright
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What the source says that an image shows."""
+
+    key: str
+    boxes_xyxy: Tensor
+    """(M, 4) float32, pixels of the upright image."""
+    labels: tuple[str, ...]
+    """M of them."""
+    crowd: Tensor
+    """(M,) bool: the box covers a group; a detection there is neither right nor wrong."""
+
+
+class ExampleSet:
+    """Examples with the names of kept regions, resized and augmented."""
+
+    def __init__(self, shards: ShardSet, config: LoaderConfig) -> None:
+        self._shards = shards
+        self._config = config
+        self._cache: dict[tuple[int, int], Example] = {}
+
+    def __len__(self) -> int:
+        return len(self._shards)
+
+    def example(self, index: int, *, epoch: int) -> Example:
+        """Sample `index` as this epoch shows it: a function of the seed, the epoch and the index.
+
+        Raises ValueError, naming the shard and the key, for a sample that cannot be read.
+        """
+        config = self._config
+        rng = sample_rng(config.seed, epoch, index)
+        edge = int(rng.choice(config.shortest_edges))
+        if rng.random() < config.crop:
+            wide = self._resized(index, int(rng.choice(config.crop_edges)))
+            cut = transforms.random_crop(wide, rng, config)
+            example = transforms.resize(cut, shortest=edge, longest=config.longest_edge)
+        else:
+            example = self._resized(index, edge)
+        return transforms.flip(example) if rng.random() < config.flip else example
+
+    def plain(self, index: int) -> Example:
+        """Sample `index` at the evaluation's size, with nothing drawn."""
+        return self._resized(index, self._config.evaluation_edge)
+
+    def _resized(self, index: int, edge: int) -> Example:
+        if (index, edge) in self._cache:
+            return self._cache[index, edge]
+        whole = training_example(self._shards.sample(index))
+        example = transforms.resize(whole, shortest=edge, longest=self._config.longest_edge)
+        if self._config.cache:
+            self._cache[index, edge] = example
+        return example
+
+
+class EvaluationSet:
+    """Images in the manifest's order with what their sources say of them."""
+
+    def __init__(self, shards: ShardSet) -> None:
+        self._shards = shards
+
+    def __len__(self) -> int:
+        return len(self._shards)
+
+    def samples(self) -> Iterator[tuple[Record, Image]]:
+        """Each record with its upright image in RGB."""
+        for index in range(len(self)):
+            sample = self._shards.sample(index)
+            yield sample.record, decoded(sample)
+
+    def records(self) -> Iterator[Record]:
+        """Each record, no pixels touched."""
+        return (self._shards.record(index) for index in range(len(self)))
+
+    def truths(self) -> Iterator[Truth]:
+        """What each image shows."""
+        return (truth_of(record) for record in self.records())
+
+
+def truth_of(record: Record) -> Truth:
+    """All regions that the source has a label for, kept or refused."""
+    regions = [region for region in record.regions if region.label is not None]
+    return Truth(
+        key=record.key,
+        boxes_xyxy=_boxes([region.box_xyxy for region in regions]),
+        labels=tuple(region.label for region in regions if region.label is not None),
+        crowd=torch.tensor([region.crowd for region in regions], dtype=torch.bool),
+    )
+
+
+def training_example(sample: Sample) -> Example:
+    """The whole image with its kept and named regions."""
+    record = sample.record
+    regions = [region for region in record.regions if region.kept and region.names]
+    return Example(
+        key=record.key,
+        image=functional.pil_to_tensor(decoded(sample)),
+        boxes_xyxy=_boxes([region.box_xyxy for region in regions]),
+        names=tuple(region.names for region in regions),
+        original_hw=(record.height, record.width),
+    )
+
+
+def decoded(sample: Sample) -> Image:
+    """The upright image in RGB. Raises ValueError, naming the key, if it does not decode, or not to
+    the size that its record says."""
+    record = sample.record
+    try:
+        image = decode_upright(sample.content)
+    except ValueError as error:
+        raise ValueError(f"{record.key}: {error}") from error
+    if image.size != (record.width, record.height):
+        raise ValueError(
+            f"{record.key}: the image is {image.size[0]} x {image.size[1]}, its record says "
+            f"{record.width} x {record.height}: build the stage source again"
+        )
+    return image
+
+
+def _boxes(boxes_xyxy: list[tuple[float, float, float, float]]) -> Tensor:
+    return torch.tensor(boxes_xyxy, dtype=torch.float32).reshape(-1, 4)

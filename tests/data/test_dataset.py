@@ -1,0 +1,118 @@
+"""What training sees, what evaluation sees, and that a cache is only faster."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shard_world as world
+import torch
+
+from opendet.boxes import to_record
+from opendet.data.collate import collate
+from opendet.data.config import LoaderConfig
+from opendet.data.dataset import EvaluationSet, ExampleSet, training_example, truth_of
+from opendet.data.transforms import Example
+from opendet.shard_set import ShardSet
+
+CONFIG = LoaderConfig(
+    shortest_edges=(32, 40, 48), evaluation_edge=40, longest_edge=64, crop_edges=(40,),
+    crop_sides=(24, 40), batch_size=4,
+)  # fmt: skip
+
+
+def test_training_sees_kept_and_named_regions_only() -> None:
+    kept = world.region((1, 2, 20, 30), "kept")
+    regions = (kept, world.region((3, 3, 9, 9), "no", "too small"), replace(kept, names=()))
+    example = training_example(world.painted("k", regions=regions))
+    assert example.names == (("kept",),)
+    assert example.boxes_xyxy.tolist() == [[1, 2, 20, 30]]
+    assert example.image.shape == (3, 48, 64)
+
+
+def test_truth_is_every_label_of_the_source() -> None:
+    kept = world.region((1, 2, 20, 30), "kept")
+    refused = world.region((3, 3, 9, 9), "no", "too small")
+    crowd = replace(kept, crowd=True, names=())
+    regions = (kept, refused, replace(kept, label=None), crowd)
+    truth = truth_of(world.painted("k", regions=regions).record)
+    assert truth.labels == ("true kept", "true no", "true kept")
+    assert truth.crowd.tolist() == [False, False, True]
+    assert truth.boxes_xyxy.shape == (3, 4)
+    assert truth_of(world.painted("k").record).boxes_xyxy.shape == (0, 4)
+
+
+def test_evaluation_reads_records_and_pixels(tmp_path: Path) -> None:
+    samples = world.small_build(tmp_path / "out")
+    evaluation = EvaluationSet(ShardSet.open(tmp_path / "out", split="train"))
+    assert [record for record, _ in evaluation.samples()] == [sample.record for sample in samples]
+    assert all(i.size == (r.width, r.height) for r, i in evaluation.samples())
+    assert all(image.mode == "RGB" for _, image in evaluation.samples())
+    assert [truth.key for truth in evaluation.truths()] == [sample.key for sample in samples]
+
+
+def test_a_record_of_another_size_is_refused() -> None:
+    sample = world.painted("k")
+    with pytest.raises(ValueError, match="its record says 63 x 48"):
+        training_example(replace(sample, record=replace(sample.record, width=63)))
+
+
+def test_an_image_that_does_not_decode_is_named() -> None:
+    sample = world.painted("k")
+    with pytest.raises(ValueError, match=r"^k: ") as caught:
+        training_example(replace(sample, content=sample.content[:200]))
+    assert "\n" not in str(caught.value)
+
+
+def same(first: Example, second: Example) -> bool:
+    return (
+        torch.equal(first.image, second.image)
+        and torch.equal(first.boxes_xyxy, second.boxes_xyxy)
+        and (first.key, first.names) == (second.key, second.names)
+    )
+
+
+def test_the_cache_changes_nothing(tmp_path: Path) -> None:
+    world.small_build(tmp_path / "out")
+    shards = ShardSet.open(tmp_path / "out")
+    plain = ExampleSet(shards, CONFIG)
+    cached = ExampleSet(shards, CONFIG.model_copy(update={"cache": True}))
+    for epoch in range(6):
+        for index in range(len(plain)):
+            assert same(plain.example(index, epoch=epoch), cached.example(index, epoch=epoch))
+    assert all(same(plain.plain(i), cached.plain(i)) for i in range(len(plain)))
+
+
+def test_augmentation_is_a_function_of_its_place(tmp_path: Path) -> None:
+    world.small_build(tmp_path / "out")
+    shards = ShardSet.open(tmp_path / "out")
+    one, two = ExampleSet(shards, CONFIG), ExampleSet(shards, CONFIG)
+    torch.manual_seed(1)
+    np.random.seed(1)
+    forwards = [one.example(index, epoch=1) for index in range(len(one))]
+    torch.manual_seed(2)
+    backwards = [two.example(index, epoch=1) for index in reversed(range(len(two)))]
+    assert all(same(a, b) for a, b in zip(forwards, reversed(backwards), strict=True))
+    others = [one.example(index, epoch=2) for index in range(len(one))]
+    assert not all(same(a, b) for a, b in zip(forwards, others, strict=True))
+
+
+def test_collate_pads_and_keeps_boxes(tmp_path: Path) -> None:
+    samples = world.samples(6)
+    examples = [training_example(sample) for sample in samples]
+    batch = collate(examples, multiple=32)
+    assert batch.images.shape == (6, 3, 64, 64)
+    assert 0 <= float(batch.images.min()) < float(batch.images.max()) <= 1
+    assert batch.sizes_hw.dtype == batch.original_sizes_hw.dtype == torch.int64
+    for place, example in enumerate(examples):
+        height, width = example.size_hw
+        assert batch.sizes_hw[place].tolist() == [height, width]
+        image = batch.images[place]
+        assert torch.equal((image[:, :height, :width] * 255).round().byte(), example.image)
+        assert not image[:, height:].any()
+        assert not image[:, :, width:].any()
+        target = batch.targets[place]
+        back = to_record(target.boxes_cxcywh, width=width, height=height)
+        assert torch.allclose(back, example.boxes_xyxy, atol=1e-4)
+        assert target.names == example.names
+    assert batch.targets[0].boxes_cxcywh.shape == (0, 4)
