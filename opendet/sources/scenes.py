@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field, model_validator
 
+from opendet.annotators.grammar import Named, write_caption
 from opendet.record import BoxXYXY
 from opendet.section import Section
 from opendet.sources.drawing import (
@@ -160,7 +161,13 @@ def draw_batch_scene(settings: SceneSettings, *, batch: str, split: str, index: 
     for look, stencil in placed:
         paint_object(canvas, stencil, look)
     objects = tuple(_as_object(look, stencil) for look, stencil in placed)
-    return Scene(_encode(canvas), settings.size, objects, captions=())
+    caption = write_caption(
+        [Named(thing.name, thing.box_xyxy) for thing in objects],
+        width=settings.size,
+        height=settings.size,
+        key=f"{batch}\n{split}\n{index}",
+    )
+    return Scene(_encode(canvas), settings.size, objects, (caption,))
 
 
 def _place_objects(

@@ -1,0 +1,107 @@
+"""The stage `caption`: one detailed text of each image."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from pydantic import Field
+
+from opendet.annotators.grammar import REVISION, named_regions, write_caption
+from opendet.annotators.vision_language import VisionLanguage, VisionLanguageConfig
+from opendet.curate.text import clean_text, cut_at_sentence, joined_sentences
+from opendet.record import Provenance, Record
+from opendet.sample import Dropped, Sample
+from opendet.section import Section
+
+
+class CaptionConfig(Section):
+    """Who captions the images, and what becomes of a caption that is too long."""
+
+    annotator: Literal["source", "grammar", "vision_language"] = "source"
+    """`source` joins the captions that the source brought along, and asks the grammar where there
+    are none; `grammar` writes from the annotations; `vision_language` asks a model."""
+    caption_empty_images: bool = True
+    """Whether the grammar may call an image without annotated objects an empty scene; false drops
+    such images, for sources whose annotations are incomplete."""
+    max_characters: int = Field(default=2000, ge=20)
+    """Longest caption."""
+    too_long: Literal["cut", "drop"] = "cut"
+    """A longer caption is cut after its last whole sentence, or its image is dropped."""
+    prompt: str = "Describe the image in detail."
+    """What the vision-language model is asked."""
+    vision_language: VisionLanguageConfig = VisionLanguageConfig()
+    """The model that `annotator: vision_language` asks."""
+
+
+Answer = tuple[str, Provenance]
+
+
+class Captioner:
+    """Writes captions. Only a vision-language model looks at pixels."""
+
+    def __init__(
+        self,
+        config: CaptionConfig,
+        vocabulary: tuple[str, ...] = (),  # noqa: ARG002 - made like `Describer`
+    ) -> None:
+        """Raises ValueError where the configured model cannot be loaded."""
+        self._config = config
+        asks_model = config.annotator == "vision_language"
+        self._model = VisionLanguage(config.vision_language) if asks_model else None
+
+    def __call__(self, samples: Sequence[Sample]) -> list[Record | Dropped]:
+        if self._model is not None:
+            answers = _ask(self._model, samples, self._config.prompt)
+        else:
+            answers = [_from_annotations(sample.record, self._config) for sample in samples]
+        return [
+            _captioned(sample.record, *answer, self._config)
+            for sample, answer in zip(samples, answers, strict=True)
+        ]
+
+
+def tally(records: Sequence[Record]) -> dict[str, int]:
+    """Captions by who wrote them, and how many were cut."""
+    counts: Counter[str] = Counter()
+    for record in records:
+        assert record.caption_from is not None, f"{record.key} has no caption"
+        counts[f"by.{record.caption_from.model}"] += 1
+        counts["cut"] += "cut at " in record.caption_from.revision
+    return dict(counts)
+
+
+def _ask(model: VisionLanguage, samples: Sequence[Sample], prompt: str) -> list[Answer]:
+    images = []
+    for sample in samples:
+        assert sample.pixels is not None, f"{sample.key} came without pixels"
+        images.append(sample.pixels)
+    provenance = Provenance(model.name, model.revision, prompt)
+    return [(answer, provenance) for answer in model.ask(images, [prompt] * len(images))]
+
+
+def _from_annotations(record: Record, config: CaptionConfig) -> Answer:
+    """The source's own words where they are wanted and there are some, else the grammar's."""
+    if config.annotator == "source" and (text := joined_sentences(record.source_captions)):
+        return text, Provenance("source")
+    things = named_regions(record)
+    if not things and not config.caption_empty_images:
+        return "", Provenance("grammar", REVISION)
+    text = write_caption(things, width=record.width, height=record.height, key=record.key)
+    return text, Provenance("grammar", REVISION)
+
+
+def _captioned(
+    record: Record, text: str, provenance: Provenance, config: CaptionConfig
+) -> Record | Dropped:
+    """The record with its caption, or why it has none."""
+    text = clean_text(text)
+    if not text:
+        return Dropped(record.key, "empty caption", f"{provenance.model} wrote nothing")
+    if len(text) > config.max_characters:
+        if config.too_long == "drop":
+            return Dropped(record.key, "overlong caption", f"{len(text)} characters")
+        text = cut_at_sentence(text, max_characters=config.max_characters)
+        revision = f"{provenance.revision}, cut at {config.max_characters}".removeprefix(", ")
+        provenance = replace(provenance, revision=revision)
+    return replace(record, caption=text, caption_from=provenance)

@@ -1,0 +1,182 @@
+"""The stage `describe`: one short text of each region, and the name that it says.
+
+`Region.label` is the truth and stays as it is. What is written here is what the build believes: a
+planted error is a description and a name that differ from the label, and nothing else marks it.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from opendet.annotators.grammar import (
+    REVISION,
+    Named,
+    draw,
+    named_regions,
+    write_description,
+    wrong_name,
+)
+from opendet.annotators.vision_language import VisionLanguage, VisionLanguageConfig
+from opendet.curate.text import clean_text, short_name
+from opendet.record import BoxXYXY, Provenance, Record, Region
+from opendet.sample import Dropped, Sample
+from opendet.section import Section
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class DescribeConfig(Section):
+    """Who describes the regions, and how many errors are planted."""
+
+    annotator: Literal["grammar", "vision_language"] = "grammar"
+    """`grammar` writes from the source's labels and leaves regions without one undescribed;
+    `vision_language` asks a model about each region's crop."""
+    planted_error_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the grammar's descriptions that name something else, for the filter to find."""
+    one_word_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of the planted errors with one word swapped, such as the colour; the others take any
+    other name of the build."""
+    seed: int = Field(default=0, ge=0)
+    """Decides which descriptions are wrong, and how."""
+    prompt: str = (
+        "Name the main object in this region with a short noun phrase, then its visible attributes."
+    )
+    """What the vision-language model is asked about a crop."""
+    context: float = Field(default=0.2, ge=0)
+    """How far a crop reaches beyond its box on each side, as a share of the box's side."""
+    max_name_words: int = Field(default=5, ge=1)
+    """Longest name that is read from a model's answer."""
+    vision_language: VisionLanguageConfig = VisionLanguageConfig(max_new_tokens=48)
+    """The model that `annotator: vision_language` asks."""
+
+
+class Describer:
+    """Describes regions. Only a vision-language model looks at pixels."""
+
+    def __init__(self, config: DescribeConfig, vocabulary: tuple[str, ...] = ()) -> None:
+        """`vocabulary` holds the build's labels, sorted: what planted errors are drawn from.
+
+        Raises ValueError where the model cannot be loaded, or no error could be planted.
+        """
+        if config.planted_error_share > 0 and len(set(vocabulary)) < 2:
+            raise ValueError(
+                f"describe.planted_error_share is {config.planted_error_share}, but the build has "
+                f"{len(set(vocabulary))} different labels: set it to 0, or label the regions"
+            )
+        self._config, self._vocabulary = config, vocabulary
+        asks_model = config.annotator == "vision_language"
+        self._model = VisionLanguage(config.vision_language) if asks_model else None
+
+    def __call__(self, samples: Sequence[Sample]) -> list[Record | Dropped]:
+        if self._model is not None:
+            return list(_ask(self._model, samples, self._config))
+        return [
+            describe_by_grammar(sample.record, self._vocabulary, self._config) for sample in samples
+        ]
+
+
+def tally(records: Sequence[Record]) -> dict[str, int]:
+    """Regions described and not; the grammar's names that differ from the source's label."""
+    counts: Counter[str] = Counter()
+    for region in (region for record in records for region in record.regions):
+        counts["regions"] += 1
+        counts["described"] += bool(region.description)
+        counts["undescribed"] += not region.description
+        counts["unnamed"] += not region.names
+        counts["planted"] += is_planted(region)
+    return dict(counts)
+
+
+def is_planted(region: Region) -> bool:
+    """Whether the grammar said another name than the source's: for counting and judging only."""
+    by_grammar = region.names_from is not None and region.names_from.model == "grammar"
+    return by_grammar and region.names[:1] != (region.label,)
+
+
+def describe_by_grammar(
+    record: Record, vocabulary: Sequence[str], config: DescribeConfig
+) -> Record:
+    """The record with a description of each labelled region, some of them wrong on purpose."""
+    things = named_regions(record)
+    labelled = (index for index, region in enumerate(record.regions) if region.label)
+    place = {index: number for number, index in enumerate(labelled)}  # region -> thing
+    regions = list(record.regions)
+    for index, number in place.items():
+        thing = things[number]
+        said = _said(thing, vocabulary, config, key=record.key, index=index)
+        others = [*things[:number], *things[number + 1 :]]
+        text = write_description(thing, others, said=said, width=record.width, height=record.height)
+        regions[index] = _described(regions[index], text, said, Provenance("grammar", REVISION))
+    return replace(record, regions=tuple(regions))
+
+
+def _said(
+    thing: Named, vocabulary: Sequence[str], config: DescribeConfig, *, key: str, index: int
+) -> str:
+    """The true name, or a wrong one in the configured share of cases."""
+    if draw(config.seed, key, index, "planted") >= config.planted_error_share:
+        return thing.name
+    return wrong_name(
+        thing.name,
+        vocabulary,
+        one_word_share=config.one_word_share,
+        seed=config.seed,
+        key=key,
+        index=index,
+    )
+
+
+def _ask(model: VisionLanguage, samples: Sequence[Sample], config: DescribeConfig) -> list[Record]:
+    """All crops of all samples in one row of questions; the answers go back to their regions."""
+    crops = [
+        _crop(sample, region.box_xyxy, context=config.context)
+        for sample in samples
+        for region in sample.record.regions
+    ]
+    answers = iter(model.ask(crops, [config.prompt] * len(crops)))
+    provenance = Provenance(model.name, model.revision, config.prompt)
+    return [
+        replace(
+            sample.record,
+            regions=tuple(
+                _answered(region, next(answers), provenance, config)
+                for region in sample.record.regions
+            ),
+        )
+        for sample in samples
+    ]
+
+
+def _answered(
+    region: Region, answer: str, provenance: Provenance, config: DescribeConfig
+) -> Region:
+    text = clean_text(answer)
+    if not text:
+        return region
+    return _described(region, text, short_name(text, max_words=config.max_name_words), provenance)
+
+
+def _described(region: Region, text: str, name: str, provenance: Provenance) -> Region:
+    return replace(
+        region,
+        description=text,
+        description_from=provenance,
+        names=(name,) if name else (),
+        names_from=provenance if name else None,
+    )
+
+
+def _crop(sample: Sample, box_xyxy: BoxXYXY, *, context: float) -> "Image":
+    """The region with some of its surroundings, at least one pixel large."""
+    assert sample.pixels is not None, f"{sample.key} came without pixels"
+    width, height = sample.pixels.size
+    x0, y0, x1, y1 = box_xyxy
+    across, down = context * (x1 - x0), context * (y1 - y0)
+    left, top = int(max(x0 - across, 0)), int(max(y0 - down, 0))
+    right = max(int(min(x1 + across, width) + 0.999), left + 1)
+    bottom = max(int(min(y1 + down, height) + 0.999), top + 1)
+    return sample.pixels.crop((left, top, right, bottom))
