@@ -56,7 +56,7 @@ class Loader:
         batches = self._batches(epoch)[start:]
         # The list is changed in place: persistent workers keep the sampler that they began with.
         self._todo[:] = [[(epoch, index) for index in batch] for batch in batches]
-        for offset, batch in enumerate(self._batches_of, start + 1):
+        for offset, batch in enumerate(_in_one_line(self._batches_of), start + 1):
             done = offset == self.batches_per_epoch
             self.position = Position(epoch + 1, 0) if done else Position(epoch, offset)
             yield batch
@@ -102,7 +102,16 @@ def evaluation_batches(examples: ExampleSet, config: LoaderConfig) -> Iterator[B
     indices = [(0, index) for index in range(len(examples))]
     size = config.batch_size
     batches = [indices[start : start + size] for start in range(0, len(indices), size)]
-    yield from _data_loader(_Plain(examples), batches, config)
+    yield from _in_one_line(_data_loader(_Plain(examples), batches, config))
+
+
+def _in_one_line(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """A worker's ValueError comes wrapped in its traceback: say what it says, and no more."""
+    try:
+        yield from batches
+    except ValueError as error:
+        last_line = str(error).rstrip().rpartition("\n")[2]
+        raise ValueError(last_line.removeprefix("ValueError: ")) from error
 
 
 class _Drawn(Dataset[Example]):

@@ -1,5 +1,7 @@
 """The same batches with any number of workers, and from any point on."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import shard_world as world
@@ -119,6 +121,16 @@ def test_a_state_of_other_batches_is_refused(shards: ShardSet) -> None:
     for changes in ({"batch_size": 2}, {"seed": 8}, {"drop_last": True}):
         with pytest.raises(ValueError, match=f"loader has {next(iter(changes))} "):
             loader(shards, **changes).load_state_dict(state)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_damage_while_training_is_one_line(tmp_path: Path, workers: int) -> None:
+    world.small_build(tmp_path / "out")
+    reading = loader(ShardSet.open(tmp_path / "out"), workers=workers)
+    for tar in (tmp_path / "out").glob("*.tar"):
+        tar.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"\A/[^\n]*\.tar was changed while it was in use[^\n]*\Z"):
+        next(iter(reading))
 
 
 def test_too_few_samples(shards: ShardSet) -> None:
