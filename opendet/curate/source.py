@@ -1,0 +1,214 @@
+"""The stage `source`: each image that a batch lists is opened, judged and hashed, or refused."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from opendet.record import BoxXYXY, Provenance, Record, Region
+from opendet.sample import Dropped
+from opendet.section import Section
+from opendet.sources.card import Batch, SourceCard
+from opendet.sources.geometry import fit_box, upright_box
+from opendet.sources.images import ImageFacts, inspect_image
+from opendet.sources.listing import AnnotatedBox, Entry, RefusedError, clean_text
+from opendet.sources.scenes import draw_batch_scene
+from opendet.sources.voc import read_voc
+
+FROM_SOURCE = Provenance(model="source")
+MAX_CAPTION = 10_000
+"""Characters; a longer one is no caption."""
+MAX_LABEL = 200
+"""Characters; a longer one is no name."""
+
+
+class SourceConfig(Section):
+    """What images are let in, and how they are cut into shards."""
+
+    max_pixels: int = Field(50_000_000, ge=1)
+    """Larger images are refused before they are decoded."""
+    max_bytes: int = Field(100_000_000, ge=1)
+    """Larger files are refused before they are read."""
+    min_side: int = Field(16, ge=1)
+    """Pixels; images with a shorter side are refused."""
+    near_duplicates: Literal["drop", "flag", "keep"] = "flag"
+    """What becomes of an image that looks like an earlier one; exact duplicates always go."""
+    near_duplicate_bits: int = Field(4, ge=0, le=16)
+    """Two images look the same when so many bits of their 64-bit hashes differ, or fewer."""
+    shard_bytes: int = Field(256_000_000, ge=1)
+    """A shard is full at so many bytes of images."""
+    shard_samples: int = Field(10_000, ge=1, le=1_000_000)
+    """Or at so many images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """An image that passed."""
+
+    record: Record
+    content: bytes | None
+    """The bytes of a scene, which lies nowhere yet; None for an image that the source has."""
+    problems: Counter[str]
+    """What was wrong with its boxes and captions, such as `box.degenerate`."""
+
+    @property
+    def key(self) -> str:
+        return self.record.key
+
+
+def tally(items: Iterable[Checked]) -> dict[str, int]:
+    """All problems of the images that passed, added up."""
+    return dict(sorted(sum((item.problems for item in items), Counter[str]()).items()))
+
+
+class SourceChecker:
+    """Opens what a batch lists. Draws the scenes."""
+
+    def __init__(
+        self, config: SourceConfig, card: SourceCard, project_root: Path | None = None
+    ) -> None:
+        root = project_root or Path.cwd()
+        self._config = config
+        self._card = card
+        self._batches = {batch.name: batch for batch in card.batches}
+        self._roots = {
+            batch.name: batch.folder(root) for batch in card.batches if batch.format != "scenes"
+        }
+
+    def __call__(self, entries: Sequence[Entry]) -> list[Checked | Dropped]:
+        return [self._check(entry) for entry in entries]
+
+    def _check(self, entry: Entry) -> Checked | Dropped:
+        if entry.problem:
+            return Dropped(entry.key, entry.problem, entry.file)
+        batch = self._batches[entry.batch]
+        try:
+            if entry.scene is not None:
+                entry, content = self._draw(entry, batch)
+            else:
+                entry, content = self._open(entry)
+            facts = self._inspect(content)
+            boxes = boxes_in_image(entry, facts)
+        except RefusedError as refusal:
+            return Dropped(entry.key, refusal.reason, refusal.detail or entry.file)
+        problems: Counter[str] = Counter()
+        record = _record_of(entry, facts, boxes, problems, source=self._card.name, batch=batch)
+        return Checked(record, content if entry.scene is not None else None, problems)
+
+    def _draw(self, entry: Entry, batch: Batch) -> tuple[Entry, bytes]:
+        assert entry.scene is not None
+        scene = draw_batch_scene(
+            self._card.scenes, batch=batch.name, split=batch.split, index=entry.scene
+        )
+        boxes = tuple(AnnotatedBox(item.box_xyxy, item.name) for item in scene.objects)
+        return replace(entry, annotations=boxes, captions=scene.captions), scene.content
+
+    def _open(self, entry: Entry) -> tuple[Entry, bytes]:
+        root = self._roots[entry.batch]
+        path = root / entry.file
+        if not path.is_file():
+            raise RefusedError("missing file", entry.file)
+        if path.stat().st_size > self._config.max_bytes:
+            raise RefusedError("file too large", entry.file)
+        if entry.annotation_file:
+            read = read_voc(root / entry.annotation_file)
+            entry = replace(entry, annotations=read.boxes, declared_size=read.declared_size)
+        return entry, path.read_bytes()
+
+    def _inspect(self, content: bytes) -> ImageFacts:
+        facts = inspect_image(content, max_pixels=self._config.max_pixels)
+        if min(facts.width, facts.height) < self._config.min_side:
+            raise RefusedError("image too small", f"{facts.width}x{facts.height}")
+        return facts
+
+
+def boxes_in_image(entry: Entry, facts: ImageFacts) -> tuple[AnnotatedBox, ...]:
+    """The entry's boxes in the upright frame, not clipped yet.
+
+    Annotations that declare the size as stored, where that is not the upright one, were made by
+    somebody who did not turn the image: theirs are turned. Raises RefusedError where they declare
+    neither size, so that nobody knows what their boxes mean.
+    """
+    declared = entry.declared_size
+    if not entry.annotations or declared in (None, (facts.width, facts.height)):
+        return entry.annotations
+    if declared != facts.stored_size:
+        width, height = declared or (0, 0)
+        raise RefusedError(
+            "size differs from annotation",
+            f"{entry.file} is {facts.width}x{facts.height}, annotated as {width}x{height}",
+        )
+    width, height = facts.stored_size
+    return tuple(
+        replace(
+            box,
+            box_xyxy=upright_box(
+                box.box_xyxy, orientation=facts.orientation, width=width, height=height
+            ),
+        )
+        for box in entry.annotations
+    )
+
+
+def _record_of(
+    entry: Entry,
+    facts: ImageFacts,
+    boxes: Iterable[AnnotatedBox],
+    problems: Counter[str],
+    *,
+    source: str,
+    batch: Batch,
+) -> Record:
+    return Record(
+        key=entry.key,
+        source=source,
+        batch=batch.name,
+        split=batch.split,
+        licence=clean_text(entry.licence) or batch.licence,
+        file=entry.file,
+        format=facts.format,
+        bytes=facts.bytes,
+        sha256=facts.sha256,
+        width=facts.width,
+        height=facts.height,
+        phash=facts.phash,
+        source_captions=_captions_of(entry.captions, problems),
+        regions=_regions_of(boxes, facts, problems),
+    )
+
+
+def _regions_of(
+    boxes: Iterable[AnnotatedBox], facts: ImageFacts, problems: Counter[str]
+) -> tuple[Region, ...]:
+    regions = []
+    for box in boxes:
+        fitted: BoxXYXY | None
+        fitted, problem = fit_box(box.box_xyxy, width=facts.width, height=facts.height)
+        if problem:
+            problems[f"box.{problem}"] += 1
+        if fitted:
+            label = _label_of(box.label, problems)
+            regions.append(Region(fitted, FROM_SOURCE, label=label, crowd=box.crowd))
+    return tuple(regions)
+
+
+def _label_of(text: str, problems: Counter[str]) -> str | None:
+    label = clean_text(text)
+    if not label or len(label) > MAX_LABEL:
+        problems["label.too long" if label else "label.empty"] += 1
+        return None
+    return label
+
+
+def _captions_of(texts: Iterable[str], problems: Counter[str]) -> tuple[str, ...]:
+    captions = []
+    for text in texts:
+        caption = clean_text(text)
+        if not caption or len(caption) > MAX_CAPTION:
+            problems["caption.too long" if caption else "caption.empty"] += 1
+        else:
+            captions.append(caption)
+    return tuple(captions)

@@ -1,0 +1,152 @@
+"""The source card, `datasets/<build>/source.yaml`: what a build is made of, and where it lies."""
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from opendet.section import Section
+from opendet.sources.scenes import SceneSettings
+
+Format = Literal["folder", "coco", "voc", "scenes"]
+Split = Literal["train", "val", "test"]
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_INHERITED = ("format", "root", "licence")
+
+
+class Batch(Section):
+    """A set of images that came in at one time. Once built it never changes."""
+
+    name: str = Field(pattern=r"^[0-9A-Za-z-]{1,30}$")
+    """Begins the keys of its images and the names of its shards."""
+    split: Split
+    """What its images are for."""
+    format: Format
+    """How it lies on the disk; the card's, unless it says otherwise."""
+    root: str = ""
+    """Its folder, relative to the project's root or absolute; the card's, unless it says otherwise.
+    `${NAME}` and `${NAME:-default}` stand for environment variables."""
+    licence: str
+    """Of its images; the card's, unless it says otherwise."""
+    images: str = ""
+    """The folder of the images below the root; empty for the root itself."""
+    annotations: str = ""
+    """COCO: the instances' JSON file. VOC: the folder of the XML files. Below the root."""
+    captions: str = ""
+    """COCO: the captions' JSON file, below the root."""
+    list: str = ""
+    """VOC: a text file with a name a line, below the root; empty for all images of the folder."""
+    count: int = Field(0, ge=0, le=1_000_000)
+    """Scenes: how many to draw."""
+    checksums: dict[str, str] = Field(default_factory=dict)
+    """File below the root -> the SHA-256 it must have."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.format == "scenes" and not self.count:
+            raise ValueError("a batch of scenes needs `count`")
+        if self.format != "scenes" and not self.root:
+            raise ValueError(f"a batch of format {self.format} needs `root`")
+        if self.format in ("coco", "voc") and not self.annotations:
+            raise ValueError(f"a batch of format {self.format} needs `annotations`")
+        for path in (self.images, self.annotations, self.captions, self.list, *self.checksums):
+            if Path(path).is_absolute() or ".." in Path(path).parts:
+                raise ValueError(f"{path} leaves the batch's root: name a path below it")
+        return self
+
+    def folder(self, project_root: Path) -> Path:
+        """The absolute folder of the batch. Raises ValueError for a variable that is not set."""
+        return (project_root / expand(self.root)).absolute()
+
+
+class SourceCard(Section):
+    """A source, as its YAML file says."""
+
+    name: str = Field(min_length=1)
+    """What records call the source."""
+    title: str = ""
+    """One line for people."""
+    licence: str = Field(min_length=1)
+    """Of the images, where a batch or the data itself does not say otherwise."""
+    format: Format | None = None
+    """`folder`, `coco`, `voc` or `scenes`."""
+    root: str = ""
+    """As in a batch."""
+    scenes: SceneSettings = SceneSettings()
+    """What scenes are drawn like."""
+    batches: tuple[Batch, ...] = Field(min_length=1)
+    """In the order in which they came: a batch is judged against itself and those before it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _inherit(cls, data: Any) -> Any:
+        """A batch that says nothing of format, root and licence has the card's."""
+        if not isinstance(data, dict) or not isinstance(data.get("batches"), list):
+            return data
+        common = {key: data[key] for key in _INHERITED if data.get(key)}
+        batches = [
+            {**common, **batch} if isinstance(batch, dict) else batch for batch in data["batches"]
+        ]
+        return {**data, "batches": batches}
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = [batch.name for batch in self.batches]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise ValueError(f"two batches are called {twice}: give each a name of its own")
+        return self
+
+    def batch(self, name: str) -> Batch:
+        """Raises ValueError for a name that the card does not know."""
+        for batch in self.batches:
+            if batch.name == name:
+                return batch
+        known = ", ".join(batch.name for batch in self.batches)
+        raise ValueError(f"source {self.name} has no batch {name}: it has {known}")
+
+
+def read_card(path: Path) -> SourceCard:
+    """The card in a YAML file. Raises ValueError, in one line, for whatever is wrong with it."""
+    try:
+        return SourceCard.model_validate(yaml.safe_load(path.read_bytes()))
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} is missing: a build needs a source card") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        wrong = "; ".join(_explain(one["type"], one["loc"], one["msg"]) for one in error.errors())
+        raise ValueError(f"{path}: {wrong}") from error
+
+
+def expand(text: str) -> str:
+    """Replace `${NAME}` and `${NAME:-default}`; an empty variable counts as not set."""
+
+    def value(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        found = os.environ.get(name) or default
+        if found is None:
+            raise ValueError(f"{text} needs the environment variable {name}: set it")
+        return str(found)
+
+    return _VARIABLE.sub(value, text)
+
+
+def variables_of(text: str) -> tuple[str, ...]:
+    """The environment variables that a text asks for."""
+    return tuple(match[1] for match in _VARIABLE.finditer(text))
+
+
+def _explain(kind: str, place: tuple[int | str, ...], message: str) -> str:
+    where = ".".join(str(step) for step in place) or "its root"
+    if kind != "extra_forbidden":
+        return f"{where}: {message}"
+    sections: dict[object, type[Section]] = {"batches": Batch, "scenes": SceneSettings}
+    section = sections.get(place[0], SourceCard) if len(place) > 1 else SourceCard
+    near = difflib.get_close_matches(str(place[-1]), section.model_fields, n=1, cutoff=0.5)
+    return f"{where}: no such key" + (f" (did you mean {near[0]}?)" if near else "")

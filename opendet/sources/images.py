@@ -1,0 +1,214 @@
+"""Images as bytes: are they whole, how large are they upright, and where does one read them again.
+
+Only JPEG, PNG and WebP by content pass, still ones. The bytes are never written anew.
+"""
+
+import hashlib
+import io
+import re
+import warnings
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from opendet.record import Record
+from opendet.sources.card import SourceCard
+from opendet.sources.containers import ImageContainer
+from opendet.sources.listing import RefusedError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+MAX_PIXELS = 50_000_000
+_ORIENTATION = 0x0112
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_OPEN_CONTAINERS = 4
+_ADDRESS = re.compile(r"<_io\.BytesIO object at 0x[0-9a-f]+>")
+
+
+class BadImageError(RefusedError):
+    """An image that cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What the bytes of an image say."""
+
+    format: str
+    """`jpg`, `png` or `webp`."""
+    width: int
+    """Pixels, upright."""
+    height: int
+    """Pixels, upright."""
+    orientation: int
+    """EXIF's, 1 to 8; 1 is upright as stored."""
+    sha256: str
+    bytes: int
+    phash: str
+    """64-bit perceptual hash of the upright image, 16 hexadecimal digits."""
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Width and height as the file has them."""
+        turned = self.orientation >= 5
+        return (self.height, self.width) if turned else (self.width, self.height)
+
+
+def format_of(content: bytes) -> str:
+    """`jpg`, `png` or `webp` by the first bytes; empty for anything else."""
+    if content.startswith(b"\xff\xd8\xff"):
+        return "jpg"
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    return "webp" if content[:4] == b"RIFF" and content[8:12] == b"WEBP" else ""
+
+
+def inspect_image(content: bytes, *, max_pixels: int = MAX_PIXELS) -> ImageFacts:
+    """Decode an image once, to prove it whole. Raises BadImageError, with a countable reason.
+
+    The header's size is judged before any pixel is allocated.
+    """
+    if not content:
+        raise BadImageError("empty file")
+    kind = format_of(content)
+    if not kind:
+        raise BadImageError("format not allowed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        image = _open(content, kind, max_pixels)
+        upright, orientation = _load_upright(image)
+    return ImageFacts(
+        format=kind,
+        width=upright.width,
+        height=upright.height,
+        orientation=orientation,
+        sha256=hashlib.sha256(content).hexdigest(),
+        bytes=len(content),
+        phash=_perceptual_hash(upright),
+    )
+
+
+def decode_upright(content: bytes) -> "Picture":
+    """The upright image in RGB, alpha left out, 16 bits brought to 8.
+
+    For images that were inspected before; raises BadImageError for others that do not decode.
+    """
+    kind = format_of(content)
+    if not kind:
+        raise BadImageError("format not allowed")
+    return _load_upright(Image.open(io.BytesIO(content), formats=[_PILLOW_NAME[kind]]))[0]
+
+
+_PILLOW_NAME = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
+
+
+def _open(content: bytes, kind: str, max_pixels: int) -> "Picture":
+    """Read the header, no more. Pillow's parsers fail in a dozen ways, all of them the file's."""
+    try:
+        image = Image.open(io.BytesIO(content), formats=[_PILLOW_NAME[kind]])
+        frames = getattr(image, "n_frames", 1)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadImageError("too many pixels", _said(error)) from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise BadImageError("broken header", _said(error)) from error
+    if image.width * image.height > max_pixels:
+        raise BadImageError("too many pixels", f"{image.width}x{image.height}")
+    # Boxes speak of one picture. A JPEG with further ones behind it (MPO) has a first that every
+    # decoder shows; which frame of an animation counts is anybody's guess.
+    if frames > 1 and kind != "jpg":
+        raise BadImageError("animated image", f"{frames} frames")
+    return image
+
+
+def _load_upright(image: "Picture") -> tuple["Picture", int]:
+    """Decode, convert to RGB and turn. The orientation is read last: a PNG may end with it."""
+    try:
+        image.load()
+        orientation = _orientation_of(image)
+        rgb = _to_rgb(image)
+    except MemoryError:
+        raise
+    except Exception as error:
+        short = "truncated" in str(error).lower()
+        reason = "truncated image" if short else "broken image"
+        raise BadImageError(reason, _said(error)) from error
+    return rgb.transpose(_TRANSPOSE[orientation]) if orientation > 1 else rgb, orientation
+
+
+def _orientation_of(image: "Picture") -> int:
+    value = image.getexif().get(_ORIENTATION, 1)
+    return value if isinstance(value, int) and value in _TRANSPOSE else 1
+
+
+def _to_rgb(image: "Picture") -> "Picture":
+    if image.mode.startswith("I;16") or image.mode == "I":
+        # Pillow would clip 16 bits at 255 and leave a white image
+        return image.point(lambda value: value / 256).convert("L").convert("RGB")
+    if image.mode == "P" and "transparency" in image.info:
+        return image.convert("RGBA").convert("RGB")
+    return image.convert("RGB")
+
+
+def _said(error: Exception) -> str:
+    """What Pillow said, without the address of our buffer, which differs from run to run."""
+    return f"{type(error).__name__}: {_ADDRESS.sub('', str(error))}"[:200]
+
+
+def _perceptual_hash(upright: "Picture") -> str:
+    import imagehash
+
+    return str(imagehash.phash(upright))
+
+
+class ImageFiles:
+    """Reads the original bytes of a build's records, wherever they lie. Pickles."""
+
+    def __init__(
+        self, card: SourceCard, build_folder: Path, project_root: Path | None = None
+    ) -> None:
+        root = project_root or Path.cwd()
+        self._drawn = (build_folder / "source").absolute()
+        self._roots = {
+            batch.name: batch.folder(root) for batch in card.batches if batch.format != "scenes"
+        }
+        self._containers: OrderedDict[str, ImageContainer] = OrderedDict()
+
+    def read(self, record: Record) -> bytes:
+        """Raises ValueError, with the key, where the bytes are not those that were inspected."""
+        try:
+            content = self._content(record)
+        except (FileNotFoundError, KeyError) as error:
+            raise ValueError(f"{record.key}: its image is gone: {error}") from error
+        if len(content) != record.bytes or hashlib.sha256(content).hexdigest() != record.sha256:
+            raise ValueError(
+                f"{record.key}: {record.file} changed since the stage source: build it again"
+            )
+        return content
+
+    def _content(self, record: Record) -> bytes:
+        root = self._roots.get(record.batch)
+        if root is not None:
+            return (root / record.file).read_bytes()
+        return self._container(record.file).read(record.key)
+
+    def _container(self, file: str) -> ImageContainer:
+        if file not in self._containers:
+            self._containers[file] = ImageContainer(self._drawn / file)
+            if len(self._containers) > _OPEN_CONTAINERS:
+                self._containers.popitem(last=False)
+        self._containers.move_to_end(file)
+        return self._containers[file]

@@ -1,0 +1,99 @@
+"""Pascal VOC: an XML file per image, and text files that say which images belong to a split.
+
+VOC counts pixels from 1 and its xmax, ymax are the last pixels inside. Our boxes count from 0 and
+end one past the last pixel, so 1 is taken from xmin and ymin and nothing from xmax and ymax.
+`difficult` objects are kept like all others.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from xml.etree import ElementTree
+
+from opendet.sources.folder import files_below
+from opendet.sources.listing import AnnotatedBox, Entry, RefusedError, entry_of, in_order
+
+MAX_XML_BYTES = 4_000_000
+# VOC's lists of one class have 1, -1 or 0 behind each name
+_LISTED = re.compile(r"(.+?)(?:\s+(?:-1|0|1))?")
+
+
+@dataclass(frozen=True, slots=True)
+class VocAnnotation:
+    """What one XML file says."""
+
+    declared_size: tuple[int, int] | None
+    """Width and height; None where the file says nothing or 0."""
+    boxes: tuple[AnnotatedBox, ...]
+
+
+def list_voc(
+    root: Path, *, batch: str, images: str, annotations: str, names: str = ""
+) -> list[Entry]:
+    """The images that the list `names` has, or all of the folder; the XML is read later."""
+    found = sorted(files_below(root / images))
+    if names:
+        found = _listed_files(found, _read_names(root / names))
+    return in_order(
+        replace(
+            entry_of(batch, images, file),
+            annotation_file=f"{annotations}/{PurePosixPath(file).with_suffix('.xml')}",
+        )
+        for file in found
+    )
+
+
+def read_voc(path: Path) -> VocAnnotation:
+    """Raises RefusedError for a file that is missing, or is not VOC's XML."""
+    if not path.is_file():
+        raise RefusedError("missing annotation", path.name)
+    if path.stat().st_size > MAX_XML_BYTES:
+        raise RefusedError("broken annotation", f"{path.name} has more than {MAX_XML_BYTES} bytes")
+    try:
+        return _parse(path.read_bytes())
+    except (ElementTree.ParseError, ValueError, OverflowError, LookupError) as error:
+        raise RefusedError("broken annotation", f"{path.name}: {error}") from error
+
+
+class _WithoutDoctype(ElementTree.TreeBuilder):
+    """Entities, which can grow without bounds or name other files, need a document type."""
+
+    def doctype(self, name: str, *_: str | None) -> None:
+        raise ValueError(f"a document type ({name}) is not allowed")
+
+
+def _parse(content: bytes) -> VocAnnotation:
+    root = ElementTree.fromstring(content, ElementTree.XMLParser(target=_WithoutDoctype()))
+    width = int(float(root.findtext("size/width") or 0))
+    height = int(float(root.findtext("size/height") or 0))
+    boxes = tuple(_box_of(item) for item in root.iterfind("object"))
+    return VocAnnotation((width, height) if width > 0 and height > 0 else None, boxes)
+
+
+def _box_of(item: ElementTree.Element) -> AnnotatedBox:
+    corners = [item.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
+    if any(corner is None for corner in corners):
+        raise ValueError("an object without bndbox")
+    x0, y0, x1, y1 = (float(corner or "") for corner in corners)
+    return AnnotatedBox((x0 - 1, y0 - 1, x1, y1), item.findtext("name") or "")
+
+
+def _listed_files(found: Iterable[str], names: Iterable[str]) -> list[str]:
+    """The files of the listed names; a name without a file stays in, and is missed later."""
+    by_stem: defaultdict[str, list[str]] = defaultdict(list)
+    for file in found:
+        by_stem[str(PurePosixPath(file).with_suffix(""))].append(file)
+    return [file for name in names for file in by_stem.get(name, [f"{name}.jpg"])]
+
+
+def _read_names(path: Path) -> list[str]:
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} is missing: mend the batch in source.yaml") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 at byte {error.start}") from error
+    matches = (_LISTED.fullmatch(line.strip()) for line in lines)
+    return [match[1] for match in matches if match]
