@@ -10,12 +10,14 @@ is simply run again.
 import logging
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic
 
-from opendet.manifest import Manifest, PartCommit
+from opendet.files import write_json_durably
+from opendet.manifest import FileStamp, Manifest, PartCommit, ShardName
 from opendet.progress import Advance, progress
 from opendet.shard_run import make_part, merge_retry, run_shard
 from opendet.stage import In, Out, Stage, Task, Worker
@@ -90,6 +92,49 @@ def retry(stage: Stage[In, Out], tasks: Sequence[Task], work: WorkFolder) -> Ran
     return Ran(Manifest(stage.name, stage.fingerprint, tuple(parts)), made)
 
 
+WHOLE = Task(ShardName("whole", "", ""))
+WHOLE_METRICS = "metrics.json"
+
+
+def run_whole(
+    stage: str,
+    fingerprint: str,
+    make: Callable[[Path], Mapping[str, Any]],
+    inputs: dict[str, str],
+    work: WorkFolder,
+    *,
+    cpus: int = 0,
+) -> Ran:
+    """Run a stage that makes one thing of all shards (a model, a pool), by the same protocol.
+
+    `make` fills a folder of its own and returns metrics, which are kept beside what it made. With
+    the same inputs nothing is made again. `cpus` is what it books on Ray; 0 runs in this process.
+    """
+    work.sweep()
+    task = Task(WHOLE.shard, inputs)
+    commit = work.committed(task)
+    made = 0 if commit else 1
+    if commit is None:
+        if cpus:
+            import ray
+
+            files = ray.get(ray.remote(num_cpus=cpus)(_make_whole).remote(make, work))
+        else:
+            files = _make_whole(make, work)
+        commit = PartCommit(WHOLE.shard, 0, 0, (), (), {}, files, inputs)
+        work.commit(commit)
+    return Ran(Manifest(stage, fingerprint, (commit,)), made)
+
+
+def _make_whole(
+    make: Callable[[Path], Mapping[str, Any]], work: WorkFolder
+) -> dict[str, FileStamp]:
+    def fill(folder: Path) -> None:
+        write_json_durably(folder / WHOLE_METRICS, dict(make(folder)))
+
+    return work.write_part(WHOLE.shard.name, fill)
+
+
 def _retry_part(
     stage: Stage[In, Out],
     worker: Worker[In, Out],
@@ -134,8 +179,8 @@ def ray_session(cpus: int, address: str = "") -> Iterator[None]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not address:
-        # A private Ray lives as long as this process and needs no token file. With clusters switched
-        # off it takes 127.0.0.1 for its node's address, and every server of it binds to that alone.
+        # A private Ray lives as long as this process and needs no token file. With clusters off,
+        # it takes 127.0.0.1 for its node's address, and each of its servers binds to that alone.
         os.environ["RAY_AUTH_MODE"] = "disabled"
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     import ray

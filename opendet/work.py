@@ -15,7 +15,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from opendet.files import fsync_path, write_durably
@@ -49,10 +49,14 @@ class WorkFolder:
         attempt.mkdir(parents=True)
         try:
             write(attempt)
-            stamps = {path.name: FileStamp.of(path) for path in sorted(attempt.iterdir())}
-            for name in stamps:
-                fsync_path(attempt / name)
-            fsync_path(attempt)
+            everything = sorted(attempt.rglob("*"))
+            stamps = {
+                path.relative_to(attempt).as_posix(): FileStamp.of(path)
+                for path in everything
+                if path.is_file()
+            }
+            for path in (*everything, attempt):
+                fsync_path(path)
             part = self.part_folder(shard, stamps)
             if not part.exists():
                 part.parent.mkdir(exist_ok=True)
@@ -103,6 +107,7 @@ class WorkFolder:
             for part in manifest.parts:
                 folder = self.part_folder(part.shard.name, part.files)
                 for name in part.files:
+                    (staging / name).parent.mkdir(exist_ok=True, parents=True)
                     _link_or_copy(folder / name, staging / name)
                 (staging / f"{part.shard.name}.json").write_text(commit_text(part))
             if add:
@@ -122,11 +127,6 @@ class WorkFolder:
         for folder in (self.root / "parts").iterdir() if current else ():
             if folder.name not in current:
                 shutil.rmtree(folder)
-
-
-def with_inputs(commit: PartCommit, task: Task) -> PartCommit:
-    """The commit record with the inputs that its task names."""
-    return replace(commit, inputs=task.inputs)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -1,0 +1,280 @@
+"""A build: one configuration, one folder of outputs, and how its stages find each other.
+
+configs/<build>.yaml                   the configuration
+datasets/<build>/source.yaml           what it is made of
+datasets/<build>/<stage>/              a stage's output, published whole
+datasets/<build>/metrics/<stage>.json  its numbers, for `dvc metrics`
+.opendet/<build>/<stage>/<fingerprint>/  its work folder, ignored by git and DVC
+"""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from opendet.cluster import inside_job
+from opendet.config import Config, load_config
+from opendet.files import exclusive_lock, write_json_durably
+from opendet.fingerprint import stage_fingerprint
+from opendet.flow import WHOLE_METRICS, Ran, ray_session, run, run_whole
+from opendet.manifest import Manifest, PartCommit, read_manifest
+from opendet.record import Record
+from opendet.sample import Sample
+from opendet.schema import read_records, write_records
+from opendet.section import Section
+from opendet.sources.card import SourceCard, read_card
+from opendet.sources.images import ImageFiles, decode_upright
+from opendet.stage import In, Out, Stage, Task, Worker
+from opendet.work import WorkFolder
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Build:
+    """One build of the project at `root`. Raises ValueError, in one line, for a broken one."""
+
+    name: str
+    root: Path
+    config: Config
+    actors: int
+    address: str = ""
+    """Of a Ray cluster; empty for a private local Ray."""
+
+    @classmethod
+    def open(
+        cls, name: str = "", *, root: Path | None = None, actors: int | None = None
+    ) -> "Build":
+        """The build of that name, or the one that params.yaml chooses."""
+        root = root or Path.cwd()
+        name = name or chosen_build(root)
+        config = load_config(root / "configs" / f"{name}.yaml")
+        address = "auto" if inside_job() else ""
+        return cls(name, root, config, config.run.actors if actors is None else actors, address)
+
+    @cached_property
+    def card(self) -> SourceCard:
+        return read_card(self.folder / "source.yaml")
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "datasets" / self.name
+
+    def stage_folder(self, stage: str) -> Path:
+        return self.folder / stage
+
+    def manifest(self, stage: str) -> Manifest:
+        """Raises ValueError where the stage is not built."""
+        return read_manifest(self.stage_folder(stage))
+
+    def work(self, stage: str, fingerprint: str) -> WorkFolder:
+        return WorkFolder(self.root / ".opendet" / self.name / stage / fingerprint)
+
+    def images(self) -> ImageFiles:
+        """Reads the original bytes of the build's images."""
+        return ImageFiles(self.card, self.folder, self.root)
+
+    # --- what one stage hands to the next
+
+    def tasks(self, after: str) -> list[Task]:
+        """The plan's shards, each with the part of the stage before as its input."""
+        return [
+            Task(
+                part.shard, {f"{after}/{name}": stamp.sha256 for name, stamp in part.files.items()}
+            )
+            for part in self.manifest(after).parts
+        ]
+
+    def records(self, stage: str, parts: Sequence[PartCommit] | None = None) -> Iterator[Record]:
+        """All records of a stage, in the plan's order."""
+        for part in self.manifest(stage).parts if parts is None else parts:
+            yield from read_records(self.stage_folder(stage) / f"{part.shard.name}.parquet")
+
+    def founding_parts(self, stage: str, batches: Sequence[str] = ()) -> tuple[PartCommit, ...]:
+        """The parts of these batches; of the first batch of the split `train` where none is named.
+
+        What a model or a vocabulary is made from: batches that come later change neither, and so
+        redo no old shard.
+        """
+        parts = self.manifest(stage).parts
+        train = [part.shard.batch for part in parts if part.shard.split == "train"]
+        chosen = set(batches or train[:1] or [part.shard.batch for part in parts[:1]])
+        return tuple(part for part in parts if part.shard.batch in chosen)
+
+    # --- running a stage
+
+    def fingerprint(
+        self, stage: str, parameters: Section, models: Mapping[str, str] | None = None
+    ) -> str:
+        """Of `opendet.curate.<stage>` with all it imports, its section, and the models it reads."""
+        return stage_fingerprint(stage, [f"opendet.curate.{stage}"], parameters, models or {})
+
+    def record_stage(
+        self,
+        stage: str,
+        *,
+        after: str,
+        parameters: Section,
+        load: Callable[[], Worker[Sample, Record]],
+        tally: Callable[[Sequence[Record]], Mapping[str, int]],
+        pixels: bool = False,
+        models: Mapping[str, str] | None = None,
+    ) -> Stage[Sample, Record]:
+        """A stage that reads the records of `after` and writes fuller ones."""
+        return Stage(
+            name=stage,
+            fingerprint=self.fingerprint(stage, parameters, models),
+            read=partial(read_samples, self.stage_folder(after)),
+            load=load,
+            write=write_record_part,
+            prepare=partial(with_pixels, self.images()) if pixels else None,
+            reread=read_record_part,
+            tally=tally,
+            batch_size=self.config.run.batch_size,
+            gpus=self.config.run.gpus if pixels else 0.0,
+        )
+
+    def run(
+        self,
+        stage: Stage[In, Out],
+        tasks: Sequence[Task],
+        *,
+        add: Callable[[Path, Manifest], None] | None = None,
+        metrics: Callable[[Manifest], Mapping[str, Any]] | None = None,
+    ) -> Manifest:
+        """Make what is missing of the stage, publish it, and write its numbers."""
+        begin = time.monotonic()
+        with self.ray():
+            ran = run(stage, tasks, self.work(stage.name, stage.fingerprint), actors=self.actors)
+        return self.publish(stage, ran, begin=begin, add=add, metrics=metrics)
+
+    def publish(
+        self,
+        stage: Stage[In, Out],
+        ran: Ran,
+        *,
+        begin: float,
+        add: Callable[[Path, Manifest], None] | None = None,
+        metrics: Callable[[Manifest], Mapping[str, Any]] | None = None,
+    ) -> Manifest:
+        """Put a run's parts where DVC and the next stage look for them, with its numbers."""
+        work = self.work(stage.name, stage.fingerprint)
+        work.publish(self.stage_folder(stage.name), ran.manifest, add)
+        numbers = {
+            **counts_of(ran.manifest),
+            **(metrics(ran.manifest) if metrics else {}),
+            "shards_made": ran.parts_made,
+            "seconds": round(time.monotonic() - begin, 3),
+        }
+        self.write_metrics(stage.name, numbers)
+        return ran.manifest
+
+    def run_whole(
+        self,
+        stage: str,
+        *,
+        parameters: Section,
+        inputs: Mapping[str, str],
+        make: Callable[[Path], Mapping[str, Any]],
+        cpus: int = 0,
+    ) -> None:
+        """Run a stage that makes one thing of all shards: `make` fills a folder, returns metrics.
+
+        `inputs` says what it is made from; with the same ones it is not made again. `cpus` is what
+        it books on Ray; 0 keeps it in this process.
+        """
+        begin = time.monotonic()
+        fingerprint = self.fingerprint(stage, parameters)
+        work = self.work(stage, fingerprint)
+        booked = cpus if self.actors else 0
+        with self.ray(cpus) if booked else nullcontext():
+            ran = run_whole(stage, fingerprint, make, dict(inputs), work, cpus=booked)
+        work.publish(self.stage_folder(stage), ran.manifest)
+        numbers = json.loads((self.stage_folder(stage) / WHOLE_METRICS).read_text())
+        self.write_metrics(stage, {**numbers, "seconds": round(time.monotonic() - begin, 3)})
+
+    @contextmanager
+    def ray(self, cpus: int = 1) -> Iterator[None]:
+        """A Ray for the block, where this build runs on Ray at all."""
+        if self.actors == 0:
+            yield
+        else:
+            with ray_session(max(self.actors, cpus), self.address):
+                yield
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the build alone. Raises BusyError, with the owner's pid, if somebody else does."""
+        path = self.root / ".opendet" / self.name / "lock"
+        with exclusive_lock(path, what=f"the build {self.name}"):
+            yield
+
+    def write_metrics(self, stage: str, numbers: Mapping[str, Any]) -> None:
+        """Under the stage's name, so that `dvc metrics` prints `filter.precision`."""
+        write_json_durably(self.folder / "metrics" / f"{stage}.json", {stage: dict(numbers)})
+
+
+def chosen_build(root: Path) -> str:
+    """The build that params.yaml chooses: the one setting that picks a configuration."""
+    path = root / "params.yaml"
+    if not path.is_file():
+        raise ValueError(f"no project here: {root} has no params.yaml; run this in a checkout")
+    name = (yaml.safe_load(path.read_bytes()) or {}).get("build")
+    if not isinstance(name, str):
+        raise ValueError(f"{path} must name a build, such as `build: demo`")
+    return name
+
+
+def read_samples(folder: Path, task: Task) -> list[Sample]:
+    """The records of a task's input part, without their images."""
+    return [Sample(record) for record in read_records(folder / f"{task.shard.name}.parquet")]
+
+
+def with_pixels(images: ImageFiles, sample: Sample) -> Sample:
+    return replace(sample, pixels=decode_upright(images.read(sample.record)))
+
+
+def with_content(images: ImageFiles, sample: Sample) -> Sample:
+    return replace(sample, content=images.read(sample.record))
+
+
+def write_record_part(folder: Path, shard: str, records: Sequence[Record]) -> None:
+    write_records(folder / f"{shard}.parquet", records)
+
+
+def read_record_part(folder: Path, shard: str) -> list[Record]:
+    return read_records(folder / f"{shard}.parquet")
+
+
+def stamps_of(parts: Sequence[PartCommit]) -> dict[str, str]:
+    """File -> sha256 of all files of some parts."""
+    return {name: stamp.sha256 for part in parts for name, stamp in part.files.items()}
+
+
+def digest_of(texts: Sequence[str]) -> str:
+    """One hash of several texts in their order, such as a vocabulary."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+def counts_of(manifest: Manifest) -> dict[str, Any]:
+    """What came in, what came out, and why the rest did not."""
+    reasons: dict[str, int] = {}
+    for part in manifest.parts:
+        for entry in part.dropped:
+            reasons[entry.reason] = reasons.get(entry.reason, 0) + 1
+    return {
+        "images_in": sum(part.samples_in for part in manifest.parts),
+        "images_out": sum(part.samples_out for part in manifest.parts),
+        "dropped": dict(sorted(reasons.items())),
+        "quarantined": sum(len(part.quarantined) for part in manifest.parts),
+        "shards": len(manifest.parts),
+        **dict(sorted(manifest.tally().items())),
+    }

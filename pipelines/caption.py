@@ -1,0 +1,24 @@
+"""Stage caption: one detailed text of each image."""
+
+from functools import partial
+
+from opendet.build import Build
+from opendet.curate.caption import Captioner, tally
+from opendet.entry import stage_main
+
+
+def main(build: Build) -> None:
+    config = build.config.caption
+    stage = build.record_stage(
+        "caption",
+        after="source",
+        parameters=config,
+        load=partial(Captioner, config),
+        tally=tally,
+        pixels=config.annotator == "vision_language",
+    )
+    build.run(stage, build.tasks(after="source"))
+
+
+if __name__ == "__main__":
+    stage_main(main, __doc__)

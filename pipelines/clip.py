@@ -1,0 +1,29 @@
+"""Stage clip: the CLIP that judges the build, fetched by name or trained on its own crops."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from opendet.build import Build, stamps_of, with_pixels
+from opendet.curate.clip import build_clip, choose_records
+from opendet.entry import stage_main
+from opendet.sample import Sample
+
+
+def main(build: Build) -> None:
+    config = build.config.clip
+    parts = build.founding_parts("describe", config.batches)
+    images = build.images()
+
+    def make(folder: Path) -> Mapping[str, float]:
+        founding = list(build.records("describe", parts))
+        chosen = choose_records(founding, regions=config.regions, seed=config.seed)
+        samples = (with_pixels(images, Sample(record)) for record in chosen)
+        return build_clip(samples, config, seed=config.seed, folder=folder)
+
+    build.run_whole(
+        "clip", parameters=config, inputs=stamps_of(parts), make=make, cpus=config.threads
+    )
+
+
+if __name__ == "__main__":
+    stage_main(main, __doc__)

@@ -1,0 +1,42 @@
+"""Stage embed: CLIP vectors of each region's crop and text, and how well the two agree."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from opendet.curate.embed import EmbeddedRecord, Embedder, tally, write_vectors
+
+from opendet.build import Build, digest_of, read_samples, stamps_of, with_pixels
+from opendet.entry import stage_main
+from opendet.schema import write_records
+from opendet.stage import Stage
+
+
+def main(build: Build) -> None:
+    config, clip = build.config.embed, build.stage_folder("clip")
+    # The names that a region's own name competes with: the founding batch's.
+    founding = build.founding_parts("describe", build.config.clip.batches)
+    regions = (region for r in build.records("describe", founding) for region in r.regions)
+    names = tuple(sorted({region.names[0] for region in regions if region.names}))
+    models = {**stamps_of(build.manifest("clip").parts), "vocabulary": digest_of(names)}
+    stage = Stage(
+        name="embed",
+        fingerprint=build.fingerprint("embed", config, models),
+        read=partial(read_samples, build.stage_folder("describe")),
+        load=partial(Embedder, config, clip, names),
+        write=write_part,
+        prepare=partial(with_pixels, build.images()),
+        tally=tally,
+        batch_size=build.config.run.batch_size,
+        gpus=build.config.run.gpus,
+    )
+    build.run(stage, build.tasks(after="describe"))
+
+
+def write_part(folder: Path, shard: str, items: Sequence[EmbeddedRecord]) -> None:
+    write_records(folder / f"{shard}.parquet", [item.record for item in items])
+    write_vectors(folder / f"{shard}.vectors.parquet", items)
+
+
+if __name__ == "__main__":
+    stage_main(main, __doc__)

@@ -1,0 +1,23 @@
+"""Stage regions: the source's boxes, and the caption's phrases grounded in them."""
+
+from functools import partial
+
+from opendet.build import Build
+from opendet.curate.regions import RegionFinder, tally
+from opendet.entry import stage_main
+
+
+def main(build: Build) -> None:
+    config = build.config.regions
+    stage = build.record_stage(
+        "regions",
+        after="caption",
+        parameters=config,
+        load=partial(RegionFinder, config),
+        tally=tally,
+    )
+    build.run(stage, build.tasks(after="caption"))
+
+
+if __name__ == "__main__":
+    stage_main(main, __doc__)
