@@ -28,6 +28,8 @@ _A_DESPITE_VOWEL = re.compile(r"uni(?!n|m)|us[ae]|ut[ei]|eu|one\b|once\b|U(?![a-
 def is_plural(name: str) -> bool:
     """Whether a name is in the plural as it stands, as `scissors` is, or has none other."""
     head = name.split()[-1].lower() if name.split() else ""
+    if head == "skis":
+        return True
     return head.endswith("s") and not head.endswith(("ss", "us", "is")) and len(head) > 3
 
 

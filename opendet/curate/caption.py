@@ -40,11 +40,7 @@ Answer = tuple[str, Provenance]
 class Captioner:
     """Writes captions. Only a vision-language model looks at pixels."""
 
-    def __init__(
-        self,
-        config: CaptionConfig,
-        vocabulary: tuple[str, ...] = (),  # noqa: ARG002 - made like `Describer`
-    ) -> None:
+    def __init__(self, config: CaptionConfig) -> None:
         """Raises ValueError where the configured model cannot be loaded."""
         self._config = config
         asks_model = config.annotator == "vision_language"

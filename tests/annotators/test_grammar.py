@@ -46,6 +46,7 @@ def random_boxes(count: int) -> list[BoxXYXY]:
         ("RBC", "an RBC", "RBCs"),
         ("WBC", "a WBC", "WBCs"),
         ("Platelets", "some Platelets", "Platelets"),
+        ("skis", "some skis", "skis"),
         ("teddy bear", "a teddy bear", "teddy bears"),
         ("puppy", "a puppy", "puppies"),
         ("toy", "a toy", "toys"),
