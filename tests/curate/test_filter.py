@@ -1,0 +1,256 @@
+"""The filter's rules: cases worked by hand, and what holds for any threshold."""
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opendet.curate.filter import (
+    Filter,
+    FilterConfig,
+    filter_record,
+    judge_regions,
+    precision_recall,
+    tally,
+)
+from opendet.record import Provenance, Record, Region
+from opendet.sample import Dropped, Sample
+
+SOURCE = Provenance("source")
+GOOD = Region(
+    (10, 10, 30, 30), SOURCE, label="red star", names=("red star",),
+    agreement=0.9, rival="red ring", rival_agreement=0.5,
+)  # fmt: skip
+
+
+def record(*regions: Region, **changes: Any) -> Record:
+    made = Record(
+        "toy-0", "toy", "toy", "train", "CC0-1.0", "0.png", "png", 1, "00", 100, 100,
+        caption="a star", regions=regions,
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def reasons(config: FilterConfig, *regions: Region) -> list[str]:
+    return [region.refusal for region in judge_regions(record(*regions), config)]
+
+
+def reason(region: Region, **thresholds: Any) -> str:
+    return reasons(FilterConfig(**thresholds), region)[0]
+
+
+def image_reason(one: Record, **thresholds: Any) -> str:
+    out = filter_record(one, FilterConfig(**thresholds))
+    return out.reason if isinstance(out, Dropped) else ""
+
+
+def test_a_good_region_passes_the_defaults() -> None:
+    assert reason(GOOD) == ""
+
+
+def boxed(*box_xyxy: float) -> Region:
+    return replace(GOOD, box_xyxy=(box_xyxy[0], box_xyxy[1], box_xyxy[2], box_xyxy[3]))
+
+
+@pytest.mark.parametrize(
+    ("region", "thresholds", "refusal"),
+    [
+        (replace(GOOD, crowd=True), {}, "crowd"),
+        (replace(GOOD, crowd=True), {"refuse_crowds": False}, ""),
+        (boxed(0, 0, 3.9, 50), {}, "too small"),
+        (boxed(0, 0, 4, 50), {}, ""),
+        (boxed(0, 0, 4, 4), {"min_area": 0.0017}, "too small"),  # 16 of 10,000 pixels
+        (boxed(0, 0, 4, 4), {"min_area": 0.0016}, ""),
+        (boxed(0, 0, 1, 1), {"min_area": None, "min_side": None}, ""),
+        (boxed(0, 0, 100, 99.5), {}, "too large"),
+        (boxed(0, 0, 100, 99), {}, ""),
+        (boxed(0, 0, 100, 100), {"max_area": None}, ""),
+        (boxed(0, 10, 20, 30), {"min_border": 0.5}, "touches the border"),
+        (boxed(10, 10, 99.6, 30), {"min_border": 0.5}, "touches the border"),
+        (boxed(0.5, 0.5, 99.5, 30), {"min_border": 0.5}, ""),
+        (boxed(0, 0, 20, 30), {}, ""),
+        (replace(GOOD, names=()), {}, "no name"),
+        (replace(GOOD, names=(" ",)), {}, "no name"),
+    ],
+)
+def test_geometry_and_names(region: Region, thresholds: dict[str, Any], refusal: str) -> None:
+    assert reason(region, **thresholds) == refusal
+
+
+@pytest.mark.parametrize(
+    ("agreement", "rival", "thresholds", "refusal"),
+    [
+        (0.9, 0.5, {}, ""),
+        (0.5, 0.5, {}, ""),  # a margin of exactly 0 is enough
+        (0.5, 0.6, {}, "disagrees"),
+        (0.5, 0.45, {"min_margin": 0.1}, "disagrees"),
+        (0.2, 0.1, {"min_agreement": 0.25}, "disagrees"),
+        (0.25, 0.1, {"min_agreement": 0.25}, ""),
+        (0.5, 0.9, {"min_margin": None, "min_agreement": 0.25}, ""),
+        (None, None, {}, "not judged"),
+        (None, 0.3, {"min_margin": None, "min_agreement": 0.1}, "not judged"),
+        (float("nan"), 0.3, {}, "not judged"),
+        (0.5, float("nan"), {}, "not judged"),
+        (0.5, None, {}, "not judged"),
+        (0.5, None, {"min_margin": None, "min_agreement": 0.1}, ""),
+        (None, None, {"min_margin": None}, ""),
+    ],
+)
+def test_agreement(
+    agreement: float | None, rival: float | None, thresholds: dict[str, Any], refusal: str
+) -> None:
+    region = replace(GOOD, agreement=agreement, rival_agreement=rival)
+    assert reason(region, **thresholds) == refusal
+
+
+def test_where_there_is_no_other_name_the_margin_cannot_be_lost() -> None:
+    assert reason(replace(GOOD, rival="", rival_agreement=None)) == ""
+
+
+def test_only_an_earlier_kept_region_of_the_same_name_is_repeated() -> None:
+    again = boxed(10, 10, 30, 20)  # IoU 0.5 with GOOD
+    other = replace(again, names=("star",))
+    wrong = replace(GOOD, agreement=0.1)
+    config = FilterConfig(max_overlap=0.5)
+    assert reasons(config, GOOD, again, other) == ["", "overlaps another", ""]
+    assert reasons(config, wrong, again) == ["disagrees", ""]
+    assert reasons(FilterConfig(max_overlap=0.51), GOOD, again) == ["", ""]
+    assert reasons(FilterConfig(), GOOD, GOOD) == ["", ""]
+
+
+def test_geometry_speaks_before_agreement() -> None:
+    assert reason(replace(boxed(0, 0, 1, 1), agreement=0.0, crowd=True)) == "crowd"
+    assert reason(replace(boxed(0, 0, 1, 1), agreement=0.0)) == "too small"
+
+
+@pytest.mark.parametrize(
+    ("one", "thresholds", "refusal"),
+    [
+        (record(), {}, ""),
+        (record(), {"min_regions": 1}, "too few regions"),
+        (record(GOOD, replace(GOOD, crowd=True)), {"min_regions": 2}, "too few regions"),
+        (record(GOOD, GOOD), {"max_regions": 1}, "too many regions"),
+        (record(GOOD, replace(GOOD, crowd=True)), {"max_regions": 1}, ""),
+        (record(GOOD, caption=" "), {}, "empty caption"),
+        (record(GOOD, caption=""), {"require_caption": False}, ""),
+        (record(near_duplicate_of="toy-9"), {}, ""),
+        (record(near_duplicate_of="toy-9"), {"drop_near_duplicates": True}, "near duplicate"),
+    ],
+)
+def test_images(one: Record, thresholds: dict[str, Any], refusal: str) -> None:
+    assert image_reason(one, **thresholds) == refusal
+
+
+def test_evaluation_data_pass_untouched() -> None:
+    held_out = record(replace(GOOD, crowd=True, agreement=None), caption="", split="val")
+    strict = FilterConfig(min_regions=5, min_agreement=1.0)
+    assert filter_record(held_out, strict) is held_out
+    assert tally([held_out], strict) == {"kept": 0}
+    assert image_reason(held_out, splits=("train", "val")) == "empty caption"
+
+
+def test_the_worker_is_aligned_and_judges_anew() -> None:
+    keep, drop = record(GOOD, replace(GOOD, refusal="disagrees")), record(caption="")
+    first, second = Filter(FilterConfig())([Sample(keep), Sample(drop)])
+    assert isinstance(first, Record)
+    assert [region.refusal for region in first.regions] == ["", ""]
+    assert second == Dropped("toy-0", "empty caption")
+
+
+scores = st.none() | st.floats(-1, 1) | st.just(float("nan"))
+regions = st.builds(
+    replace,
+    st.just(GOOD),
+    agreement=scores,
+    rival_agreement=scores,
+    crowd=st.booleans(),
+    names=st.sampled_from([(), ("red star",), ("blue ring", "ring")]),
+    box_xyxy=st.sampled_from([(10.0, 10.0, 30.0, 30.0), (0.0, 0.0, 100.0, 100.0)]),
+)
+
+
+@given(st.lists(regions, max_size=5), st.floats(-1, 1), st.floats(-1, 1))
+def test_stricter_thresholds_keep_fewer(many: list[Region], first: float, second: float) -> None:
+    low, high = sorted((first, second))
+    loose, strict = FilterConfig(min_agreement=low), FilterConfig(min_agreement=high)
+    kept_loose = [not refusal for refusal in reasons(loose, *many)]
+    kept_strict = [not refusal for refusal in reasons(strict, *many)]
+    assert all(
+        loosely >= strictly for loosely, strictly in zip(kept_loose, kept_strict, strict=True)
+    )
+
+
+@given(st.lists(regions, max_size=5))
+def test_filtering_twice_is_filtering_once(many: list[Region]) -> None:
+    config = FilterConfig(max_overlap=0.5)
+    once = filter_record(record(*many), config)
+    assert isinstance(once, Record)
+    assert filter_record(once, config) == once
+    counts = tally([once], config)
+    refused = sum(count for name, count in counts.items() if name.startswith("refused."))
+    assert counts["kept"] + refused == len(many)
+
+
+@given(st.lists(regions, max_size=5))
+def test_no_rule_sees_the_truth(many: list[Region]) -> None:
+    config = FilterConfig(max_overlap=0.5, min_agreement=0.1)
+    blind = [replace(region, label=None) for region in many]
+    assert reasons(config, *many) == reasons(config, *blind)
+
+
+def test_tally_and_precision_and_recall_by_hand() -> None:
+    lie = replace(GOOD, label="blue ring")
+    seen_through = replace(lie, agreement=0.1)
+    unlucky = replace(GOOD, agreement=0.1)
+    config = FilterConfig()
+    many = [GOOD, GOOD, lie, seen_through, seen_through, seen_through, unlucky]
+    many += [replace(seen_through, crowd=True), replace(seen_through, label=None)]
+    many += [replace(lie, agreement=None)]
+    counts = tally([record(*judge_regions(record(*many), config))], config)
+    assert counts == {
+        "kept": 3,
+        "refused.disagrees": 5,
+        "refused.crowd": 1,
+        "refused.not_judged": 1,
+        "judged": 7,
+        "disagrees": 4,
+        "planted.judged": 4,
+        "planted.caught": 3,
+    }
+    assert precision_recall(counts) == (3 / 4, 3 / 4)
+    assert precision_recall({}) == (None, None)
+    assert precision_recall(tally([], config)) == (None, None)
+
+
+def test_a_filter_that_judges_nothing_has_neither_precision_nor_recall() -> None:
+    config = FilterConfig(min_margin=None)
+    counts = tally([record(replace(GOOD, label="blue ring"))], config)
+    assert precision_recall(counts) == (None, None)
+
+
+def test_planted_errors_are_found_where_the_scores_tell() -> None:
+    rng = random.Random(0)
+    many = []
+    for _ in range(500):
+        planted = rng.random() < 0.15
+        agreement, rival = (0.3, 0.8) if planted else (0.8, 0.3)
+        noise = rng.gauss(0, 0.15)
+        many.append(
+            replace(
+                GOOD,
+                label="blue ring" if planted else "red star",
+                agreement=agreement + noise,
+                rival_agreement=rival - noise,
+            )
+        )
+    config = FilterConfig()
+    counts = tally([record(*judge_regions(record(*many), config))], config)
+    precision, recall = precision_recall(counts)
+    assert precision is not None
+    assert recall is not None
+    assert precision > 0.75
+    assert recall > 0.85
+    assert counts["judged"] == 500
