@@ -1,0 +1,70 @@
+"""The trainer's knobs. Light to import: the command line loads it."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from opendet.section import Section
+
+
+class WarmupConfig(Section):
+    """The namer's first lesson: a name from the text vector of that name, noised."""
+
+    steps: int = Field(default=300, ge=0)
+    """Steps before the detector trains; 0 leaves it out."""
+    batch_size: int = Field(default=48, ge=1)
+    """Names in a step."""
+    learning_rate: float = Field(default=3e-3, gt=0)
+    """At the start; it falls to zero along a cosine."""
+    noise: float = Field(default=1.0, ge=0)
+    """Deviation of the noise, in units of the text vectors' own deviation. 1 is what text denoising
+    adds in the detector's objective: a noised vector then has cosine 0.7 with the clean one."""
+
+
+class TrainConfig(Section):
+    """The schedule, the optimizer, and what is kept."""
+
+    steps: int = Field(default=600, ge=1)
+    """Optimizer steps, after the namer's warm-up."""
+    learning_rate: float = Field(default=1e-4, gt=0)
+    """Of AdamW, at its peak; the scales below multiply it."""
+    backbone_lr_scale: float = Field(default=0.1, ge=0)
+    """For the backbone; 1 for one that starts from nothing."""
+    namer_lr_scale: float = Field(default=1.0, ge=0)
+    """For the namer."""
+    sampling_lr_scale: float = Field(default=0.1, ge=0)
+    """For the sampling offsets of deformable attention."""
+    weight_decay: float = Field(default=0.05, ge=0)
+    """Not for norms, biases and embeddings."""
+    clip_norm: float = Field(default=0.1, gt=0)
+    """Largest norm of the whole model's gradient."""
+    warmup_steps: int = Field(default=200, ge=0)
+    """Steps over which the learning rate rises from zero to its peak, in a straight line."""
+    decay: Literal["step", "cosine", "none"] = "step"
+    """How it falls afterwards."""
+    decay_at: float = Field(default=0.89, gt=0, le=1)
+    """Where `step` falls, as a share of all steps."""
+    decay_to: float = Field(default=0.1, ge=0, le=1)
+    """What is left of the peak at the end, with `step` and `cosine`."""
+    ema_decay: float = Field(default=0.9997, ge=0, lt=1)
+    """Of the average of the weights that is exported; 0 exports the last weights."""
+    amp: Literal["off", "bf16"] = "off"
+    """Mixed precision of backbone, linear layers and namer. Boxes and losses stay in float32."""
+    device: str = "auto"
+    """`auto` takes the first GPU where there is one, else the CPU."""
+    threads: int = Field(default=2, ge=1)
+    """CPU threads of torch. Another number may round differently."""
+    seed: int = Field(default=0, ge=0)
+    """Of the weights, the noise and dropout; the loader has its own."""
+    checkpoint_every: int = Field(default=100, ge=1)
+    """Steps from one checkpoint to the next."""
+    keep: int = Field(default=2, ge=2)
+    """Checkpoints that stay; the one before the last too, should the last be damaged."""
+    log_every: int = Field(default=10, ge=1)
+    """Steps that one row of the series averages."""
+    tensorboard: bool = False
+    """Also write TensorBoard events (needs the extra `logging`)."""
+    dvclive: bool = False
+    """Also write DVCLive's plots (needs the extra `logging`)."""
+    warmup: WarmupConfig = WarmupConfig()
+    """The namer's first lesson."""

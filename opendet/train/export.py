@@ -1,0 +1,115 @@
+"""A trained detector as a folder that needs nothing else, and back.
+
+`model.safetensors` has all weights, `config.json` the detector's configuration, how images are
+resized, what the weights must hash to and what they were trained with; `namer/` has the T5's shape
+and its tokenizer. The folder appears in one step: where it is, it is whole.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from opendet.files import fsync_path, write_durably
+from opendet.manifest import FileStamp
+from opendet.model.config import DetectorConfig
+from opendet.model.detector import OpenDetector
+from opendet.model.namer import WEIGHTS_FILE, T5Namer
+from opendet.section import Section
+from opendet.train.checkpoint import write_tensors_durably
+from opendet.train.weights import load_tensors
+
+MODEL_VERSION = 1
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+NAMER = "namer"
+
+
+class Resize(Section):
+    """How an image is brought to the size that the detector knows."""
+
+    shortest: int
+    """Shortest edge in pixels, unless the longest would then be too long."""
+    longest: int
+    """Longest edge in pixels at most."""
+    multiple: int
+    """Sides are padded to what this divides."""
+
+
+class ModelCard(Section):
+    """`config.json` of a model folder."""
+
+    version: int = MODEL_VERSION
+    detector: DetectorConfig
+    resize: Resize
+    weights: FileStamp
+    training: dict[str, Any]
+    """What it was trained with, flat: dotted name -> value."""
+
+
+def export_model(
+    folder: Path,
+    detector: OpenDetector,
+    weights: Mapping[str, Tensor],
+    *,
+    resize: Resize,
+    training: dict[str, Any],
+) -> None:
+    """Write the folder, which must not be there yet, with `weights` in place of the detector's."""
+    for leftover in folder.parent.glob(f".{folder.name}-*"):
+        shutil.rmtree(leftover)
+    attempt = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    attempt.chmod(0o755)
+    detector.namer.save(attempt / NAMER)
+    (attempt / NAMER / WEIGHTS_FILE).unlink()  # the namer's weights are among the detector's
+    write_tensors_durably(attempt / WEIGHTS, weights)
+    card = ModelCard(
+        detector=detector.config,
+        resize=resize,
+        weights=FileStamp.of(attempt / WEIGHTS),
+        training=training,
+    )
+    write_durably(attempt / CONFIG, (card.model_dump_json(indent=1) + "\n").encode())
+    for path in attempt.rglob("*"):
+        fsync_path(path)
+    attempt.rename(folder)
+    fsync_path(folder.parent)
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Raises ValueError, in one line, for a folder that is no whole model."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise ValueError(f"{folder} holds no model ({CONFIG} is missing): train one first")
+    try:
+        card = ModelCard.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "its root"
+        raise ValueError(f"{path} is damaged at {where}: {first['msg']}") from error
+    if card.version != MODEL_VERSION:
+        raise ValueError(f"{path} has version {card.version}, this Open-Det reads {MODEL_VERSION}")
+    weights = folder / WEIGHTS
+    if not weights.is_file() or FileStamp.of(weights) != card.weights:
+        raise ValueError(f"{weights} is missing or damaged: take it from its source again")
+    return card
+
+
+def load_detector(folder: Path) -> OpenDetector:
+    """The detector of a model folder, on the CPU, in evaluation mode.
+
+    Raises ValueError, in one line, for a folder that is no whole model.
+    """
+    card = read_card(folder)
+    config = card.detector
+    offline = config.model_copy(
+        update={"backbone": config.backbone.model_copy(update={"pretrained": False})}
+    )
+    detector = OpenDetector(offline, T5Namer.empty(folder / NAMER))
+    load_tensors(detector, load_file(folder / WEIGHTS), what=str(folder / WEIGHTS))
+    return detector.eval()

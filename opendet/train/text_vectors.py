@@ -1,0 +1,61 @@
+"""The names that a build teaches, and the teacher's vector of each."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from opendet.shard_set import ShardSet
+from opendet.train.checkpoint import write_tensors_durably
+
+# N names, D_t width of a text vector
+
+
+class TextTower(Protocol):
+    """What the trainer asks of a CLIP (`opendet.annotators.clip.Clip`)."""
+
+    revision: str
+
+    def encode_texts(self, texts: Sequence[str]) -> Any:
+        """(N, D_t) unit rows."""
+        ...
+
+
+def names_of(shards: ShardSet) -> list[str]:
+    """Every name of a kept region, once, in alphabetical order."""
+    names = {
+        name
+        for index in range(len(shards))
+        for region in shards.record(index).regions
+        if region.kept
+        for name in region.names
+    }
+    return sorted(names)
+
+
+def vectors_of(
+    names: Sequence[str], clip: TextTower | None, *, template: str, kept_in: Path
+) -> dict[str, Tensor]:
+    """name -> unit vector (D_t,); empty without a CLIP.
+
+    They are asked for once and kept in a file: another machine's CLIP may round differently, and
+    a resumed run must see the same ones.
+    """
+    if clip is None or not names:
+        return {}
+    asked = json.dumps({"clip": clip.revision, "template": template, "names": list(names)})
+    if not kept_in.is_file() or _asked(kept_in) != asked:
+        texts = [template.format(name=name) for name in names]
+        rows = torch.as_tensor(clip.encode_texts(texts), dtype=torch.float32)
+        write_tensors_durably(kept_in, {"vectors": rows}, {"asked": asked})
+    with safe_open(kept_in, framework="pt") as file:
+        return dict(zip(names, file.get_tensor("vectors"), strict=True))
+
+
+def _asked(path: Path) -> str:
+    with safe_open(path, framework="pt") as file:
+        return str((file.metadata() or {}).get("asked"))

@@ -1,0 +1,172 @@
+"""The stage `train` on small shards: resume, refusal, nothing to do, and a model that loads."""
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from trainee import RECIPE, HashTower, changed, publish_shards, run
+
+from opendet.files import BusyError, exclusive_lock
+from opendet.train.export import load_detector
+from opendet.train.run import train
+from opendet.train.weights import own_tensors
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world") / "shards"
+    publish_shards(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work = tmp_path_factory.mktemp("undisturbed")
+    assert run(shards, work) == work / "model"
+    return work
+
+
+def test_what_is_there_in_the_end(undisturbed: Path) -> None:
+    metrics = json.loads((undisturbed / "metrics.json").read_text())["train"]
+    assert metrics["steps"] == RECIPE.train.steps
+    assert metrics["images"] == RECIPE.train.steps * RECIPE.loader.batch_size
+    assert metrics["loss"] > 0
+    assert metrics["seconds"] > 0
+    assert metrics["warmup"]["seconds"] > 0
+    header = (undisturbed / "series.csv").read_text().splitlines()[0].split(",")
+    assert {"step", "loss", "l1", "giou", "object", "naming", "distillation", "lr"} <= set(header)
+    assert {path.name for path in (undisturbed / "model").iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "namer",
+    }
+
+
+def test_the_exported_weights_are_the_average_bit_for_bit(undisturbed: Path) -> None:
+    last = load_file(undisturbed / "checkpoints" / f"step-{RECIPE.train.steps:08d}.safetensors")
+    loaded = own_tensors(load_detector(undisturbed / "model"))
+    assert {f"ema.{name}" for name in loaded} == {name for name in last if name.startswith("ema.")}
+    assert all(torch.equal(tensor, last[f"ema.{name}"]) for name, tensor in loaded.items())
+    moved = [name for name in loaded if not torch.equal(loaded[name], last[f"model.{name}"])]
+    assert moved, "the average must differ from the last weights"
+
+
+def test_the_loaded_detector_answers_as_the_trained_one(undisturbed: Path) -> None:
+    first, second = (load_detector(undisturbed / "model") for _ in range(2))
+    images, sizes = torch.rand(2, 3, 32, 32), torch.tensor([[32, 32], [20, 32]])
+    with torch.inference_mode():
+        one, two = first(images, sizes), second(images, sizes)
+        assert torch.equal(one.boxes_cxcywh, two.boxes_cxcywh)
+        assert first.namer.name(one.prompts[0]) == second.namer.name(two.prompts[0])
+    assert not first.training
+
+
+def test_a_second_call_has_nothing_to_do(undisturbed: Path, shards: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*") if path.is_file()}
+    del before[undisturbed / "lock"]
+    run(shards, undisturbed)
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_another_recipe_is_refused_in_one_line(undisturbed: Path, shards: Path) -> None:
+    with pytest.raises(ValueError, match=r"train\.learning_rate was 0\.001 and is 0\.5") as error:
+        run(shards, undisturbed, changed(learning_rate=0.5))
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="clip was hash"):
+        train(RECIPE, shards, undisturbed, clip=None)
+
+
+def test_a_knob_that_changes_no_weight_is_not_refused(undisturbed: Path, shards: Path) -> None:
+    run(shards, undisturbed, changed(log_every=1, keep=3))
+
+
+def test_a_damaged_model_folder_is_exported_again(shards: Path, tmp_path: Path) -> None:
+    model = run(shards, tmp_path)
+    whole = (model / "model.safetensors").read_bytes()
+    (model / "model.safetensors").write_bytes(whole[:-1])
+    with pytest.raises(ValueError, match="missing or damaged"):
+        load_detector(model)
+    run(shards, tmp_path)
+    assert (model / "model.safetensors").read_bytes() == whole
+
+
+def test_one_run_at_a_time(shards: Path, tmp_path: Path) -> None:
+    with exclusive_lock(tmp_path / "lock", what="it"), pytest.raises(BusyError):
+        run(shards, tmp_path)
+
+
+def test_without_a_clip_nothing_is_distilled(shards: Path, tmp_path: Path) -> None:
+    train(RECIPE, shards, tmp_path, clip=None)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())["train"]
+    assert metrics["warmup"] == {}
+    assert metrics["last"]["distillation"] == 0
+
+
+def test_a_clip_of_another_width_says_which_knob(shards: Path, tmp_path: Path) -> None:
+    class Narrow(HashTower):
+        def encode_texts(self, texts):  # type: ignore[no-untyped-def]
+            return super().encode_texts(texts)[:, :8]
+
+    with pytest.raises(ValueError, match=r"namer\.prompt_width is 32.* have 8: set it"):
+        train(RECIPE, shards, tmp_path, clip=Narrow())
+
+
+def test_missing_shards(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"manifest\.json is missing"):
+        run(tmp_path / "none", tmp_path / "work")
+
+
+def test_killed_and_resumed_equals_undisturbed(
+    undisturbed: Path, shards: Path, tmp_path: Path
+) -> None:
+    _kill_many(undisturbed, shards, tmp_path, at_least=3)
+
+
+@pytest.mark.slow
+def test_fifty_kills(undisturbed: Path, shards: Path, tmp_path: Path) -> None:
+    _kill_many(undisturbed, shards, tmp_path, at_least=50)
+
+
+def _kill_many(undisturbed: Path, shards: Path, tmp_path: Path, *, at_least: int) -> None:
+    wanted = (undisturbed / "model" / "model.safetensors").read_bytes()
+    last = f"checkpoints/step-{RECIPE.train.steps:08d}.safetensors"
+    start = time.monotonic()
+    run(shards, tmp_path / "timed")
+    longest = time.monotonic() - start
+    rng = random.Random(0)
+    kills = number = 0
+    while kills < at_least:
+        work = tmp_path / str(number)
+        kills += _kill_until_done(shards, work, rng, longest)
+        assert (work / "model" / "model.safetensors").read_bytes() == wanted
+        assert (work / last).read_bytes() == (undisturbed / last).read_bytes()
+        assert _without_clock(work) == _without_clock(undisturbed)
+        assert not list(work.glob(".model-*"))
+        number += 1
+
+
+def _kill_until_done(shards: Path, work: Path, rng: random.Random, longest: float) -> int:
+    kills = 0
+    while True:
+        child = os.fork()
+        if child == 0:
+            run(shards, work)
+            os._exit(0)
+        # towards the end of a run a kill falls into the export, at its start into the warm-up
+        time.sleep(rng.uniform(0, longest))
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        if status == 0:
+            return kills
+        assert status == signal.SIGKILL
+        kills += 1
+
+
+def _without_clock(work: Path) -> str:
+    return (work / "series.csv").read_text()
