@@ -112,10 +112,18 @@ class Build:
     # --- running a stage
 
     def fingerprint(
-        self, stage: str, parameters: Section, models: Mapping[str, str] | None = None
+        self,
+        stage: str,
+        *parameters: Section,
+        models: Mapping[str, str] | None = None,
+        module: str = "",
     ) -> str:
-        """Of `opendet.curate.<stage>` with all it imports, its section, and the models it reads."""
-        return stage_fingerprint(stage, [f"opendet.curate.{stage}"], parameters, models or {})
+        """Of the stage's module with all it imports, its sections, and the models it reads.
+
+        `module` is `opendet.curate.<stage>` where it is not given.
+        """
+        module = module or f"opendet.curate.{stage}"
+        return stage_fingerprint(stage, [module], parameters, models or {})
 
     def record_stage(
         self,
@@ -131,7 +139,7 @@ class Build:
         """A stage that reads the records of `after` and writes fuller ones."""
         return Stage(
             name=stage,
-            fingerprint=self.fingerprint(stage, parameters, models),
+            fingerprint=self.fingerprint(stage, parameters, models=models),
             read=partial(read_samples, self.stage_folder(after)),
             load=load,
             write=write_record_part,
@@ -180,8 +188,8 @@ class Build:
     def run_whole(
         self,
         stage: str,
+        fingerprint: str,
         *,
-        parameters: Section,
         inputs: Mapping[str, str],
         make: Callable[[Path], Mapping[str, Any]],
         cpus: int = 0,
@@ -192,7 +200,6 @@ class Build:
         it books on Ray; 0 keeps it in this process.
         """
         begin = time.monotonic()
-        fingerprint = self.fingerprint(stage, parameters)
         work = self.work(stage, fingerprint)
         booked = cpus if self.actors else 0
         with self.ray(cpus) if booked else nullcontext():

@@ -20,7 +20,10 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def stage_fingerprint(
-    stage: str, modules: Iterable[str], parameters: BaseModel, models: Mapping[str, str]
+    stage: str,
+    modules: Iterable[str],
+    parameters: Iterable[BaseModel],
+    models: Mapping[str, str],
 ) -> str:
     """Sixteen hexadecimal digits.
 
@@ -31,7 +34,7 @@ def stage_fingerprint(
         "stage": stage,
         "record_version": SCHEMA_VERSION,
         "code": code_version(modules),
-        "parameters": parameters.model_dump(mode="json"),
+        "parameters": [section.model_dump(mode="json") for section in parameters],
         "models": dict(models),
     }
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]

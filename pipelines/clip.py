@@ -8,6 +8,8 @@ from opendet.curate.clip import build_clip, choose_records
 from opendet.entry import stage_main
 from opendet.sample import Sample
 
+SEED = 0  # of the crops that are drawn and of the training
+
 
 def main(build: Build) -> None:
     config = build.config.clip
@@ -16,13 +18,12 @@ def main(build: Build) -> None:
 
     def make(folder: Path) -> Mapping[str, float]:
         founding = list(build.records("describe", parts))
-        chosen = choose_records(founding, regions=config.regions, seed=config.seed)
+        chosen = choose_records(founding, regions=config.regions, seed=SEED)
         samples = (with_pixels(images, Sample(record)) for record in chosen)
-        return build_clip(samples, config, seed=config.seed, folder=folder)
+        return build_clip(samples, config, seed=SEED, folder=folder)
 
-    build.run_whole(
-        "clip", parameters=config, inputs=stamps_of(parts), make=make, cpus=config.threads
-    )
+    fingerprint = build.fingerprint("clip", config)
+    build.run_whole("clip", fingerprint, inputs=stamps_of(parts), make=make, cpus=config.threads)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from opendet.curate.embed import EmbeddedRecord, Embedder, tally, write_vectors
-
 from opendet.build import Build, digest_of, read_samples, stamps_of, with_pixels
+from opendet.curate.embed import EmbeddedRecord, Embedder, tally
+from opendet.curate.vectors import write_vectors
 from opendet.entry import stage_main
 from opendet.schema import write_records
 from opendet.stage import Stage
@@ -21,9 +21,9 @@ def main(build: Build) -> None:
     models = {**stamps_of(build.manifest("clip").parts), "vocabulary": digest_of(names)}
     stage = Stage(
         name="embed",
-        fingerprint=build.fingerprint("embed", config, models),
+        fingerprint=build.fingerprint("embed", config, models=models),
         read=partial(read_samples, build.stage_folder("describe")),
-        load=partial(Embedder, config, clip, names),
+        load=partial(Embedder, clip, names, config),
         write=write_part,
         prepare=partial(with_pixels, build.images()),
         tally=tally,

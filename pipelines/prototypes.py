@@ -6,11 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from opendet.curate.embed import read_vectors
-
 from opendet.build import Build, stamps_of
 from opendet.curate.pool import write_pool
 from opendet.curate.prototypes import build_pool, gather
+from opendet.curate.vectors import read_vectors
 from opendet.entry import stage_main
 from opendet.schema import read_records
 
@@ -19,9 +18,8 @@ def main(build: Build) -> None:
     parts = build.manifest("filter").parts
     inputs = stamps_of(parts) | stamps_of(build.manifest("embed").parts)
     make = partial(make_pool, build, [part.shard.name for part in parts])
-    build.run_whole(
-        "prototypes", parameters=build.config.prototypes, inputs=inputs, make=make, cpus=1
-    )
+    fingerprint = build.fingerprint("prototypes", build.config.prototypes)
+    build.run_whole("prototypes", fingerprint, inputs=inputs, make=make, cpus=1)
 
 
 def make_pool(build: Build, shards: list[str], folder: Path) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from opendet.intake import MODULES, check_stage, link_drawn_images, plan
 def main(build: Build) -> None:
     begin = time.monotonic()
     config = build.config.source
-    fingerprint = stage_fingerprint("source", MODULES, config, {})
+    fingerprint = stage_fingerprint("source", MODULES, [config], {})
     checks, work = build.work("source-checks", fingerprint), build.work("source", fingerprint)
     stage, tasks = check_stage(build.card, config, root=build.root, fingerprint=fingerprint)
     with build.ray():

@@ -1,0 +1,55 @@
+"""Stage evaluate: average precision and names of the trained detector on a held-out split."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from opendet.build import Build, stamps_of
+from opendet.curate.clip import open_clip_of
+from opendet.data.dataset import EvaluationSet
+from opendet.entry import stage_main
+from opendet.evaluation.evaluate import evaluate
+from opendet.evaluation.predictions import write_predictions
+from opendet.evaluation.tiers import count_names, tiers_by_count, truth_labels
+from opendet.predict import Detector
+from opendet.predict_config import PredictConfig
+from opendet.shard_set import ShardSet
+from opendet.sources.scenes import SceneVocabulary
+
+MODULE = "opendet.evaluation.evaluate"
+
+
+def main(build: Build) -> None:
+    config = build.config.evaluate
+    stages = ("shards", "clip", "train")
+    inputs = {k: v for stage in stages for k, v in stamps_of(build.manifest(stage).parts).items()}
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        asked = PredictConfig(
+            score_threshold=config.score_threshold, max_objects=config.max_detections
+        )
+        detector = Detector.load(build.stage_folder("train") / "model", asked)
+        clip, _ = open_clip_of(build.stage_folder("clip"))
+        samples = EvaluationSet(ShardSet.open(build.stage_folder("shards"), split=config.split))
+        judged = evaluate(
+            detector.detect, samples.samples(), clip.encode_texts, tiers_of(build), config
+        )
+        write_predictions(folder / "predictions.parquet", judged.predictions)
+        return dict(judged.metrics["evaluate"])
+
+    fingerprint = build.fingerprint("evaluate", config, module=MODULE)
+    build.run_whole("evaluate", fingerprint, inputs=inputs, make=make)
+
+
+def tiers_of(build: Build) -> Mapping[str, str]:
+    """Frequent, common, rare or unseen: as the scenes were drawn, else as training counts them."""
+    if any(batch.format == "scenes" for batch in build.card.batches):
+        return SceneVocabulary.from_seed(build.card.scenes.seed).tiers
+    shards, config = build.stage_folder("shards"), build.config.evaluate
+    trained = EvaluationSet(ShardSet.open(shards, split=build.config.loader.split)).records()
+    judged = EvaluationSet(ShardSet.open(shards, split=config.split)).records()
+    return tiers_by_count(count_names(trained), truth_labels(judged), config)
+
+
+if __name__ == "__main__":
+    stage_main(main, __doc__)
