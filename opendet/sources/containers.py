@@ -37,21 +37,21 @@ def write_images(path: Path, items: Iterable[tuple[str, bytes]]) -> None:
 
 
 class ImageContainer:
-    """Reads images by key, a row group at a time. Pickles."""
+    """Reads images by key, a row group at a time; from several threads, too."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         keys = pq.read_table(path, columns=["key"]).column("key").to_pylist()
         self._row_of = {key: row for row, key in enumerate(keys)}
-        self._group = -1
-        self._contents: list[bytes] = []
+        self._loaded: tuple[int, list[bytes]] = (-1, [])
 
     def read(self, key: str) -> bytes:
         """Raises KeyError for a key that is not in the file."""
         group, row = divmod(self._row_of[key], ROWS_PER_GROUP)
-        if group != self._group:
+        loaded, contents = self._loaded  # one look, since another thread may load meanwhile
+        if loaded != group:
             with pq.ParquetFile(self._path) as file:
                 table = file.read_row_group(group, columns=["content"])
-            self._contents = table.column("content").to_pylist()
-            self._group = group
-        return self._contents[row]
+            contents = table.column("content").to_pylist()
+            self._loaded = (group, contents)
+        return contents[row]

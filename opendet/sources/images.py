@@ -7,8 +7,8 @@ import hashlib
 import io
 import re
 import warnings
-from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -175,7 +175,7 @@ def _perceptual_hash(upright: "Picture") -> str:
 
 
 class ImageFiles:
-    """Reads the original bytes of a build's records, wherever they lie. Pickles."""
+    """Reads the original bytes of a build's records, wherever they lie. Pickles; takes threads."""
 
     def __init__(
         self, card: SourceCard, build_folder: Path, project_root: Path | None = None
@@ -185,7 +185,6 @@ class ImageFiles:
         self._roots = {
             batch.name: batch.folder(root) for batch in card.batches if batch.format != "scenes"
         }
-        self._containers: OrderedDict[str, ImageContainer] = OrderedDict()
 
     def read(self, record: Record) -> bytes:
         """Raises ValueError, with the key, where the bytes are not those that were inspected."""
@@ -203,12 +202,11 @@ class ImageFiles:
         root = self._roots.get(record.batch)
         if root is not None:
             return (root / record.file).read_bytes()
-        return self._container(record.file).read(record.key)
+        path = self._drawn / record.file
+        return _open_container(path, path.stat().st_mtime_ns).read(record.key)
 
-    def _container(self, file: str) -> ImageContainer:
-        if file not in self._containers:
-            self._containers[file] = ImageContainer(self._drawn / file)
-            if len(self._containers) > _OPEN_CONTAINERS:
-                self._containers.popitem(last=False)
-        self._containers.move_to_end(file)
-        return self._containers[file]
+
+@lru_cache(maxsize=_OPEN_CONTAINERS)
+def _open_container(path: Path, _changed: int) -> ImageContainer:
+    """Opened once per process, and again when the file is another one."""
+    return ImageContainer(path)

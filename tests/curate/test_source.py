@@ -26,6 +26,7 @@ from opendet.sources.batches import CHUNK, chunks, list_batch
 from opendet.sources.card import SourceCard, read_card
 from opendet.sources.containers import write_images
 from opendet.sources.images import ImageFiles
+from opendet.sources.scenes import SceneVocabulary
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -288,3 +289,27 @@ def test_raccoon(shared_data: Path) -> None:
     }
     assert reasons(judged) == {"exact duplicate": 4}
     assert pairs == {("65", "98"), ("120", "83"), ("11", "116"), ("52", "74")}
+
+
+@pytest.mark.slow
+def test_the_card_of_the_demo_tells_the_truth() -> None:
+    folder = ROOT / "datasets" / "demo"
+    card = read_card(folder / "source.yaml")
+    items = kept(check(card, ROOT))
+    text = (folder / "README.md").read_text()
+    for batch in card.batches:
+        row = demo_row(batch.name, batch.split, items, SceneVocabulary.from_seed(card.scenes.seed))
+        assert row in text
+    judged = deduplicate((item.record for item in items), SourceConfig())
+    assert [one for one in judged if isinstance(one, Dropped) or one.near_duplicate_of] == []
+
+
+def demo_row(batch: str, split: str, items: list[Checked], names: SceneVocabulary) -> str:
+    records = [item.record for item in items if item.record.batch == batch]
+    labels = [region.label or "" for record in records for region in record.regions]
+    tiers = Counter(names.frequency_of(label) for label in labels)
+    cells = [batch, split, len(records), len(labels)]
+    cells += [tiers[tier] for tier in ("frequent", "common", "rare", "unseen")]
+    cells += [sum(len(record.source_captions) for record in records)]
+    cells += [sum(record.bytes for record in records)]
+    return "| " + " | ".join(map(str, cells)) + " |"

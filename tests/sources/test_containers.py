@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,6 +72,8 @@ def test_image_files_read_scenes_and_files_and_notice_changes(
 
     scenes = [record_of(key, content, name) for key, content in ITEMS]
     assert [files.read(record) for record in scenes] == [content for _, content in ITEMS]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(files.read, scenes * 5)) == [content for _, content in ITEMS] * 5
     photo = record_of("files-a", b"abc", "a.jpg", batch="files")
     assert pickle.loads(pickle.dumps(files)).read(photo) == b"abc"
 
