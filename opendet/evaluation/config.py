@@ -18,6 +18,11 @@ class EvaluateConfig(Section):
     """Detections below it are not judged. Use 0 with the protocol `generateu`."""
     max_detections: int = Field(default=100, ge=1)
     """Detections judged of one image, best first. GenerateU uses 300."""
+    reading: Literal["joined", "first"] = "joined"
+    """What stands for a detection's names: all beams in one text, as GenerateU has it, or the first
+    beam alone. The first beam's numbers are always reported apart."""
+    template: str = "a {name}"
+    """Text that stands for a name or for the joined beams; best what the judge was trained on."""
     top_classes: int = Field(default=15, ge=1)
     """Classes that one detection's names are read as."""
     temperature: float = Field(default=100.0, gt=0)

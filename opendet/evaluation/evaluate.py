@@ -21,7 +21,7 @@ from opendet.evaluation.ap import (
 )
 from opendet.evaluation.config import EvaluateConfig
 from opendet.evaluation.name_quality import Judge, Reading, name_quality
-from opendet.evaluation.naming import TextEncoder, joined
+from opendet.evaluation.naming import TextEncoder, first, joined
 from opendet.evaluation.predictions import ImagePrediction
 from opendet.evaluation.tiers import TIERS, TRAINED
 from opendet.record import Record
@@ -77,8 +77,8 @@ def evaluate(
     truths = [truth_of(record, vocabulary) for record in records]
     objects = sum(int((~truth.crowd).sum()) for truth in truths)
     judge = Judge.of(encode_texts, vocabulary, config)
-    readings = judge.read(predictions, joined)
-    readings_first = judge.read(predictions, lambda beams: joined(beams[:1]))
+    readings = judge.read(predictions, joined if config.reading == "joined" else first)
+    readings_first = judge.read(predictions, first)
     named = _named_ap(truths, readings, len(vocabulary), config)
     quality = name_quality(truths, predictions, readings, vocabulary, config.match_iou)
     first_quality = name_quality(truths, predictions, readings_first, vocabulary, config.match_iou)

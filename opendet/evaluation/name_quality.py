@@ -16,7 +16,7 @@ from opendet.evaluation.naming import (
     class_probabilities,
     classified,
     embed_texts,
-    with_article,
+    in_template,
 )
 from opendet.evaluation.predictions import ImagePrediction
 
@@ -42,7 +42,7 @@ class Judge:
 
     @classmethod
     def of(cls, encode: TextEncoder, vocabulary: Sequence[str], config: EvaluateConfig) -> "Judge":
-        texts = [with_article(name) for name in vocabulary]
+        texts = [in_template(name, config.template) for name in vocabulary]
         vectors = embed_texts(encode, texts)
         return cls(encode, np.stack([vectors[text] for text in texts]), config)
 
@@ -50,7 +50,10 @@ class Judge:
         self, predictions: Sequence[ImagePrediction], text_of: Callable[[Sequence[str]], str]
     ) -> list[Reading]:
         """`text_of` makes one text of a detection's beams."""
-        texts = [[text_of(beams) for beams in one.names] for one in predictions]
+        template = self.config.template
+        texts = [
+            [in_template(text_of(beams), template) for beams in one.names] for one in predictions
+        ]
         vectors = embed_texts(self.encode, (text for image in texts for text in image))
         return [
             self._read_one(one, [vectors[text] for text in image])

@@ -16,16 +16,21 @@ from opendet.evaluation.ap import Floats, Integers, Predictions
 TextEncoder = Callable[[Sequence[str]], NDArray[np.floating]]
 """N texts -> (N, D) unit vectors of the judge, a CLIP text tower."""
 
-_LONGEST = 75  # Characters of the joined beams, before the article: as in GenerateU.
+_LONGEST = 75  # Characters of the joined beams, before the article is added: as in GenerateU.
 
 
 def joined(beams: Sequence[str]) -> str:
-    """The one text that stands for all beams of a detection."""
-    return with_article(", ".join(beams)[:_LONGEST])
+    """The one text that stands for all beams of a detection, before the template."""
+    return ", ".join(beams)[:_LONGEST]
 
 
-def with_article(name: str) -> str:
-    return "a " + name
+def first(beams: Sequence[str]) -> str:
+    """The text of the best beam alone."""
+    return joined(beams[:1])
+
+
+def in_template(text: str, template: str) -> str:
+    return template.replace("{name}", text)
 
 
 def embed_texts(encode: TextEncoder, texts: Iterable[str]) -> dict[str, Floats]:

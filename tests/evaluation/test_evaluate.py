@@ -154,6 +154,24 @@ def test_the_second_beam_counts_in_the_protocol_and_apart_from_the_first() -> No
     assert metrics["names"]["exact"] == 0.0
     assert metrics["names"]["any_beam"] == 1.0
     assert metrics["names"]["similar"] > metrics["first_beam"]["similar"]
+    alone = run(second, reading="first").metrics["evaluate"]
+    assert alone["named_ap50"]["all"] == metrics["first_beam"]["named_ap50"]
+    assert alone["names"]["similar"] == metrics["first_beam"]["similar"]
+
+
+def test_names_are_judged_in_the_template() -> None:
+    asked: list[str] = []
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        asked.extend(texts)
+        return words(texts)
+
+    images = [(one, Image.new("RGB", (9, 9))) for one in scenes()]
+    config = EvaluateConfig(template="a photo of a {name}.")
+    evaluate(detector(scenes(), perfect), images, encode, None, config)
+    assert "a photo of a red star." in asked
+    assert "a photo of a red star, a thing." in asked
+    assert all(text.startswith("a photo of a ") and text.endswith(".") for text in asked)
 
 
 def test_shifted_boxes_fail_at_75_and_not_at_50() -> None:

@@ -8,14 +8,17 @@ from opendet.evaluation.naming import (
     class_probabilities,
     classified,
     embed_texts,
+    first,
+    in_template,
     joined,
 )
 
 
 def test_beams_are_joined_and_cut_before_the_article() -> None:
-    assert joined(["sky", "blue sky", "sky is blue"]) == "a sky, blue sky, sky is blue"
-    assert joined([]) == "a "
-    long = joined(["x" * 50, "y" * 50])
+    assert joined(["sky", "blue sky", "sky is blue"]) == "sky, blue sky, sky is blue"
+    assert joined([]) == first([]) == ""
+    assert first(["sky", "blue sky"]) == "sky"
+    long = in_template(joined(["x" * 50, "y" * 50]), "a {name}")
     assert long == "a " + "x" * 50 + ", " + "y" * 23
     assert len(long) == 77
 

@@ -1,0 +1,84 @@
+"""The stage `report`: one HTML file that tells the whole build, for a person to enjoy.
+
+The page needs nothing from anywhere: no script, no font, no address. Text from captions and models
+is data: the template engine escapes it, and a content security policy forbids whatever else.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from opendet.evaluation import report_sections as sections
+from opendet.evaluation.config import ReportConfig
+from opendet.evaluation.report_inputs import ReportInputs
+from opendet.evaluation.report_pictures import ReadImage
+from opendet.files import write_durably
+
+_PAGE, _STYLE = "report.html.j2", "report.css.j2"
+
+
+def render_report(
+    inputs: ReportInputs, read_image: ReadImage, config: ReportConfig, *, match_iou: float = 0.5
+) -> str:
+    """The page. The same inputs and images give the same text.
+
+    `match_iou` decides which prediction is drawn as having found which object.
+    """
+    environment = Environment(
+        loader=PackageLoader("opendet.evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"count": sections.count, "percent": sections.percent}
+    style = environment.get_template(_STYLE).render()
+    return environment.get_template(_PAGE).render(
+        style=Markup(style),  # Ours, not the data's.
+        policy=_policy(style),
+        **_context(inputs, read_image, config, match_iou),
+    )
+
+
+def write_report(path: Path, page: str) -> None:
+    write_durably(path, page.encode())
+
+
+def _context(
+    inputs: ReportInputs, read_image: ReadImage, config: ReportConfig, match_iou: float
+) -> Mapping[str, Any]:
+    return {
+        "inputs": inputs,
+        "headlines": sections.headlines(inputs),
+        "comparisons": sections.comparisons(inputs, read_image, config, match_iou),
+        "shown_above": config.shown_above,
+        "split": sections.judged_split(inputs),
+        "tiers": sections.tier_shares(inputs),
+        "funnel": sections.funnel(inputs),
+        "regions": sections.region_shares(inputs),
+        "planted": sections.planted_errors(inputs, read_image, config),
+        "agreement": sections.agreement_histogram(inputs),
+        "charts": sections.training_charts(inputs),
+        "pool": sections.pool_entries(inputs, read_image, config),
+        "pool_levels": sections.pool_levels(inputs),
+        "pool_metrics": list(sections.flat_metrics(inputs.metrics.get("prototypes", {}))),
+        "times": sections.time_shares(inputs),
+        "total_time": sections.duration(sum(inputs.seconds.values())),
+        "believers": sections.believers(inputs),
+        "by_grammar": sections.grammar_wrote(inputs),
+        "metrics": list(sections.flat_metrics(inputs.metrics)),
+    }
+
+
+def _policy(style: str) -> str:
+    """Nothing but this page's own style and the pictures inside it."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
