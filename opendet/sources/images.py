@@ -194,7 +194,8 @@ class ImageFiles:
             raise ValueError(f"{record.key}: its image is gone: {error}") from error
         if len(content) != record.bytes or hashlib.sha256(content).hexdigest() != record.sha256:
             raise ValueError(
-                f"{record.key}: {record.file} changed since the stage source: build it again"
+                f"{record.key}: {record.file} changed since the stage source saw it: a batch never "
+                "changes, so put the file back, or list the new one in a new batch"
             )
         return content
 
