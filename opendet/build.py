@@ -24,7 +24,7 @@ from opendet.cluster import inside_job
 from opendet.config import Config, load_config
 from opendet.files import exclusive_lock, write_json_durably
 from opendet.fingerprint import stage_fingerprint
-from opendet.flow import WHOLE_METRICS, Ran, ray_session, run, run_whole
+from opendet.flow import WHOLE, WHOLE_METRICS, Ran, ray_session, run, run_whole
 from opendet.manifest import Manifest, PartCommit, read_manifest
 from opendet.record import Record
 from opendet.sample import Sample
@@ -116,14 +116,14 @@ class Build:
         stage: str,
         *parameters: Section,
         models: Mapping[str, str] | None = None,
-        module: str = "",
+        modules: Sequence[str] = (),
     ) -> str:
-        """Of the stage's module with all it imports, its sections, and the models it reads.
+        """Of the stage's modules with all they import, its sections, and the models it reads.
 
-        `module` is `opendet.curate.<stage>` where it is not given.
+        `modules` is `opendet.curate.<stage>` where it is not given.
         """
-        module = module or f"opendet.curate.{stage}"
-        return stage_fingerprint(stage, [module], parameters, models or {})
+        modules = modules or [f"opendet.curate.{stage}"]
+        return stage_fingerprint(stage, modules, parameters, models or {})
 
     def record_stage(
         self,
@@ -160,8 +160,9 @@ class Build:
     ) -> Manifest:
         """Make what is missing of the stage, publish it, and write its numbers."""
         begin = time.monotonic()
-        with self.ray():
-            ran = run(stage, tasks, self.work(stage.name, stage.fingerprint), actors=self.actors)
+        work = self.work(stage.name, stage.fingerprint)
+        with self.ray_for(tasks, work):
+            ran = run(stage, tasks, work, actors=self.actors)
         return self.publish(stage, ran, begin=begin, add=add, metrics=metrics)
 
     def publish(
@@ -202,16 +203,17 @@ class Build:
         begin = time.monotonic()
         work = self.work(stage, fingerprint)
         booked = cpus if self.actors else 0
-        with self.ray(cpus) if booked else nullcontext():
+        task = Task(WHOLE, dict(inputs))
+        with self.ray_for([task], work, cpus) if booked else nullcontext():
             ran = run_whole(stage, fingerprint, make, dict(inputs), work, cpus=booked)
         work.publish(self.stage_folder(stage), ran.manifest)
         numbers = json.loads((self.stage_folder(stage) / WHOLE_METRICS).read_text())
         self.write_metrics(stage, {**numbers, "seconds": round(time.monotonic() - begin, 3)})
 
     @contextmanager
-    def ray(self, cpus: int = 1) -> Iterator[None]:
-        """A Ray for the block, where this build runs on Ray at all."""
-        if self.actors == 0:
+    def ray_for(self, tasks: Sequence[Task], work: WorkFolder, cpus: int = 1) -> Iterator[None]:
+        """A Ray for the block, where this build runs on Ray and something is left to do."""
+        if self.actors == 0 or all(work.committed(task) for task in tasks):
             yield
         else:
             with ray_session(max(self.actors, cpus), self.address):

@@ -92,7 +92,7 @@ def retry(stage: Stage[In, Out], tasks: Sequence[Task], work: WorkFolder) -> Ran
     return Ran(Manifest(stage.name, stage.fingerprint, tuple(parts)), made)
 
 
-WHOLE = Task(ShardName("whole", "", ""))
+WHOLE = ShardName("whole", "", "")
 WHOLE_METRICS = "metrics.json"
 
 
@@ -111,7 +111,7 @@ def run_whole(
     the same inputs nothing is made again. `cpus` is what it books on Ray; 0 runs in this process.
     """
     work.sweep()
-    task = Task(WHOLE.shard, inputs)
+    task = Task(WHOLE, inputs)
     commit = work.committed(task)
     made = 0 if commit else 1
     if commit is None:
@@ -121,7 +121,7 @@ def run_whole(
             files = ray.get(ray.remote(num_cpus=cpus)(_make_whole).remote(make, work))
         else:
             files = _make_whole(make, work)
-        commit = PartCommit(WHOLE.shard, 0, 0, (), (), {}, files, inputs)
+        commit = PartCommit(WHOLE, 0, 0, (), (), {}, files, inputs)
         work.commit(commit)
     return Ran(Manifest(stage, fingerprint, (commit,)), made)
 
@@ -132,7 +132,7 @@ def _make_whole(
     def fill(folder: Path) -> None:
         write_json_durably(folder / WHOLE_METRICS, dict(make(folder)))
 
-    return work.write_part(WHOLE.shard.name, fill)
+    return work.write_part(WHOLE.name, fill)
 
 
 def _retry_part(

@@ -16,7 +16,7 @@ from opendet.predict_config import PredictConfig
 from opendet.shard_set import ShardSet
 from opendet.sources.scenes import SceneVocabulary
 
-MODULE = "opendet.evaluation.evaluate"
+MODULES = ("opendet.evaluation.evaluate", "opendet.predict", "opendet.curate.clip")
 
 
 def main(build: Build) -> None:
@@ -37,7 +37,7 @@ def main(build: Build) -> None:
         write_predictions(folder / "predictions.parquet", judged.predictions)
         return dict(judged.metrics["evaluate"])
 
-    fingerprint = build.fingerprint("evaluate", config, module=MODULE)
+    fingerprint = build.fingerprint("evaluate", config, modules=MODULES)
     build.run_whole("evaluate", fingerprint, inputs=inputs, make=make)
 
 

@@ -8,7 +8,7 @@ from opendet.entry import stage_main
 from opendet.evaluation.report import render_report, write_report
 from opendet.evaluation.report_gather import gather
 
-MODULE = "opendet.evaluation.report"
+MODULES = ("opendet.evaluation.report", "opendet.evaluation.report_gather")
 
 
 def main(build: Build) -> None:
@@ -21,7 +21,7 @@ def main(build: Build) -> None:
         write_report(folder / "report.html", page)
         return {"bytes": len(page.encode())}
 
-    fingerprint = build.fingerprint("report", config, module=MODULE)
+    fingerprint = build.fingerprint("report", config, modules=MODULES)
     build.run_whole(
         "report", fingerprint, inputs={"gathered": digest_of([repr(inputs)])}, make=make
     )

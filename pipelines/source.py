@@ -5,7 +5,6 @@ from functools import partial
 
 from opendet.build import Build
 from opendet.entry import stage_main
-from opendet.fingerprint import stage_fingerprint
 from opendet.flow import run
 from opendet.intake import MODULES, check_stage, link_drawn_images, plan
 
@@ -13,10 +12,10 @@ from opendet.intake import MODULES, check_stage, link_drawn_images, plan
 def main(build: Build) -> None:
     begin = time.monotonic()
     config = build.config.source
-    fingerprint = stage_fingerprint("source", MODULES, [config], {})
+    fingerprint = build.fingerprint("source", config, modules=MODULES)
     checks, work = build.work("source-checks", fingerprint), build.work("source", fingerprint)
     stage, tasks = check_stage(build.card, config, root=build.root, fingerprint=fingerprint)
-    with build.ray():
+    with build.ray_for(tasks, checks):
         checked = run(stage, tasks, checks, actors=build.actors)
     planned = plan(build.card, config, checked, checks, work)
     add = partial(link_drawn_images, checked, checks)
