@@ -31,7 +31,8 @@ from opendet.sample import Sample
 from opendet.schema import read_records, write_records
 from opendet.section import Section
 from opendet.sources.card import SourceCard, read_card
-from opendet.sources.images import ImageFiles, decode_upright
+from opendet.sources.image_files import ImageFiles
+from opendet.sources.images import decode_upright
 from opendet.stage import In, Out, Stage, Task, Worker
 from opendet.work import WorkFolder
 

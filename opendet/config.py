@@ -1,11 +1,9 @@
 """One YAML file fills one `Config`; every section lives beside the code that it configures."""
 
-import difflib
 from pathlib import Path
-from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from opendet.curate.caption import CaptionConfig
 from opendet.curate.clip import ClipConfig
@@ -19,7 +17,7 @@ from opendet.curate.source import SourceConfig
 from opendet.data.config import LoaderConfig
 from opendet.evaluation.config import EvaluateConfig, ReportConfig
 from opendet.model.config import DetectorConfig, NamerConfig
-from opendet.section import Section
+from opendet.section import Section, explain
 from opendet.train.config import TrainConfig
 from opendet.train.objective_config import ObjectiveConfig
 
@@ -72,24 +70,4 @@ def load_config(path: Path) -> Config:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        wrong = "; ".join(_explain(one) for one in error.errors())
-        raise ValueError(f"{path}: {wrong}") from error
-
-
-def _explain(error: Any) -> str:
-    place = tuple(str(step) for step in error["loc"])
-    where = ".".join(place) or "its root"
-    if error["type"] != "extra_forbidden":
-        return f"{where}: {error['msg']}, not {error['input']!r}"
-    near = difflib.get_close_matches(place[-1], _keys_at(place[:-1]), n=1, cutoff=0.5)
-    return f"{where}: no such key" + (f" (did you mean {near[0]}?)" if near else "")
-
-
-def _keys_at(place: tuple[str, ...]) -> list[str]:
-    section: Any = Config
-    for step in place:
-        field = section.model_fields.get(step)
-        section = field.annotation if field else None
-        if not (isinstance(section, type) and issubclass(section, BaseModel)):
-            return []
-    return list(section.model_fields)
+        raise ValueError(f"{path}: {explain(error, Config)}") from error

@@ -1,6 +1,5 @@
 """The source card, `datasets/<build>/source.yaml`: what a build is made of, and where it lies."""
 
-import difflib
 import os
 import re
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from opendet.section import Section
+from opendet.section import Section, explain
 from opendet.sources.scenes import SceneSettings
 
 Format = Literal["folder", "coco", "voc", "scenes"]
@@ -120,8 +119,7 @@ def read_card(path: Path) -> SourceCard:
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        wrong = "; ".join(_explain(one["type"], one["loc"], one["msg"]) for one in error.errors())
-        raise ValueError(f"{path}: {wrong}") from error
+        raise ValueError(f"{path}: {explain(error, SourceCard)}") from error
 
 
 def expand(text: str) -> str:
@@ -140,13 +138,3 @@ def expand(text: str) -> str:
 def variables_of(text: str) -> tuple[str, ...]:
     """The environment variables that a text asks for."""
     return tuple(match[1] for match in _VARIABLE.finditer(text))
-
-
-def _explain(kind: str, place: tuple[int | str, ...], message: str) -> str:
-    where = ".".join(str(step) for step in place) or "its root"
-    if kind != "extra_forbidden":
-        return f"{where}: {message}"
-    sections: dict[object, type[Section]] = {"batches": Batch, "scenes": SceneSettings}
-    section = sections.get(place[0], SourceCard) if len(place) > 1 else SourceCard
-    near = difflib.get_close_matches(str(place[-1]), section.model_fields, n=1, cutoff=0.5)
-    return f"{where}: no such key" + (f" (did you mean {near[0]}?)" if near else "")

@@ -25,7 +25,7 @@ from opendet.schema import record_from_json, record_to_json
 from opendet.sources.batches import CHUNK, chunks, list_batch
 from opendet.sources.card import SourceCard, read_card
 from opendet.sources.containers import write_images
-from opendet.sources.images import ImageFiles
+from opendet.sources.image_files import ImageFiles
 from opendet.sources.scenes import SceneVocabulary
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ import pytest
 from opendet.record import Record
 from opendet.sources.card import SourceCard
 from opendet.sources.containers import ImageContainer, container_name, write_images
-from opendet.sources.images import ImageFiles
+from opendet.sources.image_files import ImageFiles
 
 ITEMS = [(f"train-{number:06d}", bytes([number]) * (number + 1)) for number in range(100)]
 
