@@ -15,11 +15,10 @@ from opendet.data.batch import Batch
 from opendet.data.collate import collate
 from opendet.data.transforms import Example
 from opendet.model.detector import OpenDetector
-from opendet.model.outputs import DetectorOutput
 from opendet.predict_config import PredictConfig
 from opendet.train.export import Resize, load_detector, read_card
 
-# N objects of an image, D_t width of a prompt
+# B images, Q queries, N objects, D_t width of a prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +68,19 @@ class Detector:
     def _detect_at_once(self, images: Sequence[Image.Image]) -> list[Detections]:
         batch = self._prepare(images).to(self._device)
         output = self._network(batch.images, batch.sizes_hw)
-        chosen = [self._choose(scores) for scores in output.scores()]
-        prompts = [output.prompts[i, queries] for i, queries in enumerate(chosen)]
-        names = iter(self._name(torch.cat(prompts)))
+        scores = output.scores()  # (B, Q)
+        chosen = [self._choose(row) for row in scores]
+        counts = torch.tensor([len(queries) for queries in chosen], device=self._device)
+        places = torch.arange(len(images), device=self._device).repeat_interleave(counts)
+        prompts = self._network.prompt(output, places, torch.cat(chosen))  # all images' objects
+        names = iter(self._name(prompts))
         return [
-            _gather(output, i, queries, batch, [next(names) for _ in queries])
+            Detections(
+                boxes_xyxy=_in_pixels(output.boxes_cxcywh[i, queries], batch.original_sizes_hw[i]),
+                scores=scores[i, queries].cpu(),
+                names=[next(names) for _ in queries],
+                prompts=prompts[places == i].float().cpu(),
+            )
             for i, queries in enumerate(chosen)
         ]
 
@@ -97,17 +104,9 @@ class Detector:
         return [name for piece in pieces for name in self._network.namer.name(piece, beams=beams)]
 
 
-def _gather(
-    output: DetectorOutput, image: int, queries: Tensor, batch: Batch, names: list[list[str]]
-) -> Detections:
-    height, width = batch.original_sizes_hw[image].tolist()
-    boxes_xyxy = to_record(output.boxes_cxcywh[image, queries], width=width, height=height)
-    return Detections(
-        boxes_xyxy=boxes_xyxy.float().cpu(),
-        scores=output.scores()[image, queries].cpu(),
-        names=names,
-        prompts=output.prompts[image, queries].float().cpu(),
-    )
+def _in_pixels(boxes_cxcywh: Tensor, size_hw: Tensor) -> Tensor:
+    height, width = size_hw.tolist()
+    return to_record(boxes_cxcywh, width=width, height=height).float().cpu()
 
 
 def _example(image: Image.Image) -> Example:

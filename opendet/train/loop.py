@@ -86,7 +86,7 @@ def _without_end(loader: BatchSource) -> Iterator[Batch]:
 
 
 def _require_finite(losses: Losses, norm: Tensor, batch: Batch, step: int) -> None:
-    numbers = {"loss": losses.total, **losses.parts, "gradient": norm}
+    numbers = {**losses.parts, "loss": losses.total, "gradient": norm}
     if norm.isfinite() and losses.total.isfinite():
         return
     bad = next(name for name, value in numbers.items() if not value.isfinite())

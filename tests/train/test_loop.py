@@ -120,7 +120,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_images(tmp_path: Path) ->
         return report
 
     config = CONFIG.model_copy(update={"checkpoint_every": 1})
-    with pytest.raises(ValueError, match=r"step \d+: loss is nan on the images .*toy-7") as error:
+    with pytest.raises(ValueError, match=r"step \d+: box is nan on the images .*toy-7") as error:
         _train(toy_state(config), poisoned, config, tmp_path)
     assert "\n" not in str(error.value)
     last = load_latest(tmp_path / "checkpoints")

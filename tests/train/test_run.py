@@ -3,8 +3,10 @@
 import json
 import os
 import random
+import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,12 @@ from safetensors.torch import load_file
 from trainee import RECIPE, HashTower, changed, publish_shards, run
 
 from opendet.files import BusyError, exclusive_lock
+from opendet.model.tiny_t5 import build_tiny_t5, train_tokenizer
+from opendet.train.config import WarmupConfig
 from opendet.train.export import load_detector
 from opendet.train.run import train
 from opendet.train.weights import own_tensors
+from tests.model.worlds import NAMES, TINY_NAMER
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +68,9 @@ def test_the_loaded_detector_answers_as_the_trained_one(undisturbed: Path) -> No
     with torch.inference_mode():
         one, two = first(images, sizes), second(images, sizes)
         assert torch.equal(one.boxes_cxcywh, two.boxes_cxcywh)
-        assert first.namer.name(one.prompts[0]) == second.namer.name(two.prompts[0])
+        first_query = torch.tensor([0, 1]), torch.tensor([0, 0])  # of each image
+        names = first.namer.name(first.prompt(one, *first_query))
+        assert names == second.namer.name(second.prompt(two, *first_query))
     assert not first.training
 
 
@@ -115,6 +122,34 @@ def test_a_clip_of_another_width_says_which_knob(shards: Path, tmp_path: Path) -
 
     with pytest.raises(ValueError, match=r"namer\.prompt_width is 32.* have 8: set it"):
         train(RECIPE, shards, tmp_path, clip=Narrow())
+
+
+def test_a_loss_that_is_not_finite_names_its_part_and_images(shards: Path, tmp_path: Path) -> None:
+    class Broken(HashTower):
+        def encode_texts(self, texts):  # type: ignore[no-untyped-def]
+            return super().encode_texts(texts) * float("nan")
+
+    says = r"step 0: distillation is nan on the images (a-00\d\d(, )?){4}: look at"
+    without_lesson = changed(warmup=WarmupConfig(steps=0))
+    with pytest.raises(ValueError, match=says) as error:
+        train(without_lesson, shards, tmp_path, clip=Broken())
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "model").exists()
+    with pytest.raises(ValueError, match="step 0 of the namer's warm-up: the loss is nan"):
+        train(RECIPE, shards, tmp_path / "other", clip=Broken())
+
+
+def test_a_t5_from_a_folder_is_not_needed_afterwards(shards: Path, tmp_path: Path) -> None:
+    t5_folder = tmp_path / "t5"
+    tokenizer = train_tokenizer(NAMES, size=400)
+    tokenizer.save_pretrained(t5_folder)
+    build_tiny_t5(TINY_NAMER, tokens=len(tokenizer), seed=0).save_pretrained(t5_folder)
+    recipe = replace(RECIPE, namer=TINY_NAMER.model_copy(update={"t5": str(t5_folder)}))
+    model = run(shards, tmp_path / "work", recipe)
+    shutil.rmtree(t5_folder)
+    last = load_file(model.parent / f"checkpoints/step-{RECIPE.train.steps:08d}.safetensors")
+    loaded = own_tensors(load_detector(model))
+    assert all(torch.equal(tensor, last[f"ema.{name}"]) for name, tensor in loaded.items())
 
 
 def test_missing_shards(tmp_path: Path) -> None:
