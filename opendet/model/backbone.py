@@ -1,5 +1,6 @@
 """Backbones: an image batch in, one feature map per stride out."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Protocol
@@ -53,10 +54,10 @@ class TinyBackbone(nn.Module):
             raise ValueError(
                 f"tiny_channels has {len(widths)} stages, too few for stride {config.strides[-1]}"
             )
-        stem = nn.Sequential(_convolve(3, widths[0], stride=2), _convolve(widths[0], widths[0], 2))
-        stages: list[nn.Module] = [nn.Sequential(stem, _Residual(widths[0]))]
+        stem = nn.Sequential(convolve(3, widths[0], stride=2), convolve(widths[0], widths[0], 2))
+        stages: list[nn.Module] = [nn.Sequential(stem, Residual(widths[0]))]
         for before, after in pairwise(widths):
-            stages.append(nn.Sequential(_convolve(before, after, stride=2), _Residual(after)))
+            stages.append(nn.Sequential(convolve(before, after, stride=2), Residual(after)))
         self.stages = nn.ModuleList(stages[: config.strides[-1].bit_length() - 2])
         self.strides = config.strides
         self.channels = tuple(widths[stride.bit_length() - 3] for stride in config.strides)
@@ -137,23 +138,28 @@ def _size_options(name: str) -> dict[str, Any]:
     return {"strict_img_size": False} if name.startswith("swin") else {}
 
 
-def _convolve(before: int, after: int, stride: int = 1) -> nn.Sequential:
+def convolve(before: int, after: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(before, after, 3, stride, 1, bias=False),
-        nn.GroupNorm(max(1, after // GROUP_SIZE), after),
+        nn.GroupNorm(_groups(after), after),
         nn.ReLU(inplace=True),
     )
 
 
-class _Residual(nn.Module):
+def _groups(channels: int) -> int:
+    """Groups of GROUP_SIZE channels, or of more where that does not divide."""
+    return math.gcd(channels, max(1, channels // GROUP_SIZE))
+
+
+class Residual(nn.Module):
     """Two convolutions around which the input goes."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.first = _convolve(width, width)
+        self.first = convolve(width, width)
         self.second = nn.Sequential(
             nn.Conv2d(width, width, 3, 1, 1, bias=False),
-            nn.GroupNorm(max(1, width // GROUP_SIZE), width),
+            nn.GroupNorm(_groups(width), width),
         )
 
     def forward(self, features: Tensor) -> Tensor:

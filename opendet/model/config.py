@@ -55,12 +55,10 @@ class DetectorConfig(Section):
     """At test: the queries above `selection_threshold`, or as many as in training."""
     selection_threshold: float = Field(default=0.05, ge=0, le=1)
     """The paper's lambda: the probability above which a token becomes a query at test."""
-    prompt: Literal["query", "region"] = "query"
-    """A prompt is a projection of the query alone, or also of the features within its box."""
-    prompt_grid: PositiveInt = 7
-    """`region`: the features are sampled on a grid of this side."""
-    prompt_stride: PositiveInt = 8
-    """`region`: the backbone's map that is sampled."""
+    prompt: Literal["query", "glimpse"] = "query"
+    """A prompt is a projection of the query alone, or also of the image's pixels in its box."""
+    glimpse_side: PositiveInt = 32
+    """`glimpse`: the box is sampled on a grid of this side."""
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:

@@ -11,7 +11,7 @@ from opendet.model.features import FeatureTokens, join_levels, pad_maps
 from opendet.model.namer import T5Namer
 from opendet.model.neck import Neck
 from opendet.model.outputs import DetectorOutput
-from opendet.model.prompts import QueryPrompts, RegionPrompts
+from opendet.model.prompts import GlimpsePrompts, QueryPrompts
 from opendet.model.query_selection import QuerySelection
 
 # B images, H x W the padded size, Q queries, D the detector's width, D_t the prompts' width
@@ -23,8 +23,8 @@ SIZE_UNIT = 32
 class OpenDetector(nn.Module):
     """Backbone, neck, encoder, query selection, decoder, prompts; and the namer that reads them.
 
-    Naming is a second step, `detector.namer.name(prompts)`, so that only what is worth a name
-    gets one.
+    Naming is a second step, `detector.namer.name(detector.prompt(...))`, so that only what is
+    worth a name gets one.
     """
 
     def __init__(self, config: DetectorConfig, namer: T5Namer) -> None:
@@ -40,7 +40,8 @@ class OpenDetector(nn.Module):
 
     def forward(self, images: Tensor, sizes_hw: Tensor) -> DetectorOutput:
         """images (B, 3, H, W) in [0, 1], zero where padded; sizes_hw (B, 2) unpadded."""
-        features = self._read_images(images, sizes_hw)
+        normalised = _pad_to_unit(normalise_images(images, sizes_hw))
+        features = self._read_images(normalised, sizes_hw)
         memory = self.encoder(features)
         selection = self.selection(memory)
         queries, layers = self.decoder(selection, memory)
@@ -49,13 +50,36 @@ class OpenDetector(nn.Module):
             layers=layers,
             valid=selection.valid,
             queries=queries,
-            prompts=self.prompts(queries, layers[-1].boxes_cxcywh, features),
+            images=normalised,
             features=features,
             memory=memory,
+            sizes_hw=sizes_hw,
         )
 
-    def _read_images(self, images: Tensor, sizes_hw: Tensor) -> FeatureTokens:
-        normalised = _pad_to_unit(normalise_images(images, sizes_hw))
+    def prompt(
+        self,
+        output: DetectorOutput,
+        places: Tensor,
+        queries: Tensor,
+        boxes_cxcywh: Tensor | None = None,
+    ) -> Tensor:
+        """The prompts of chosen queries, (N, D_t) unit vectors in the space of text vectors.
+
+        places, queries (N,) index images and their queries; boxes_cxcywh (N, 4) stand in for the
+        predicted ones where given.
+        """
+        if boxes_cxcywh is None:
+            boxes_cxcywh = output.boxes_cxcywh[places, queries]
+        extents = output.sizes_hw.flip(-1) / output.images.new_tensor(output.images.shape[:1:-1])
+        prompts: Tensor = self.prompts(
+            output.queries[places, queries],
+            images=output.images,
+            places=places,
+            boxes_in_images=boxes_cxcywh * extents[places].repeat(1, 2),
+        )
+        return prompts
+
+    def _read_images(self, normalised: Tensor, sizes_hw: Tensor) -> FeatureTokens:
         if self.training:
             maps = self.neck(self.backbone(normalised))
         else:
@@ -90,16 +114,10 @@ class OpenDetector(nn.Module):
         return [pad_maps(level, shape)[order] for level, shape in zip(levels, shapes, strict=True)]
 
 
-def _build_prompts(config: DetectorConfig, prompt_width: int) -> QueryPrompts | RegionPrompts:
+def _build_prompts(config: DetectorConfig, prompt_width: int) -> QueryPrompts | GlimpsePrompts:
     if config.prompt == "query":
         return QueryPrompts(config.width, prompt_width)
-    if config.prompt_stride not in config.backbone.strides:
-        raise ValueError(
-            f"prompt_stride {config.prompt_stride}: take one of the backbone's strides "
-            f"{config.backbone.strides}"
-        )
-    level = config.backbone.strides.index(config.prompt_stride)
-    return RegionPrompts(config.width, prompt_width, level=level, grid=config.prompt_grid)
+    return GlimpsePrompts(config.width, prompt_width, side=config.glimpse_side)
 
 
 def _pad_to_unit(images: Tensor) -> Tensor:

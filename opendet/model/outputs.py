@@ -1,6 +1,6 @@
 """What the detector returns.
 
-B images, Q queries, D the detector's width, D_t the prompts' width.
+B images, H x W their padded size, Q queries, D the detector's width.
 """
 
 from dataclasses import dataclass
@@ -32,12 +32,14 @@ class DetectorOutput:
     """(B, Q) True for a query, False where an image has fewer than Q. In order of score."""
     queries: Tensor
     """(B, Q, D) the last layer's."""
-    prompts: Tensor
-    """(B, Q, D_t) unit vectors in the space of text vectors, what the namer reads."""
+    images: Tensor
+    """(B, 3, H, W) normalised, zero where padded; prompts may look at them again."""
     features: FeatureTokens
     """The neck's tokens, before the encoder."""
     memory: FeatureTokens
     """The encoder's tokens."""
+    sizes_hw: Tensor
+    """(B, 2) of the unpadded images."""
 
     @property
     def logits(self) -> Tensor:

@@ -1,13 +1,17 @@
 """From a query to the prompt that the namer reads.
 
-B images, Q queries, D the detector's width, D_t the prompts' width, K the grid's side.
+B images, N objects, D the detector's width, D_t the prompts' width, C channels, K a glimpse's side.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from opendet.model.features import FeatureTokens
+from opendet.model.backbone import Residual, convolve
+
+GLIMPSE_CHANNELS = (32, 48, 64, 96)
 
 
 class QueryPrompts(nn.Module):
@@ -17,50 +21,63 @@ class QueryPrompts(nn.Module):
         super().__init__()
         self.project = nn.Linear(width, prompt_width)
 
-    def forward(self, queries: Tensor, boxes_cxcywh: Tensor, features: FeatureTokens) -> Tensor:  # noqa: ARG002
-        """(B, Q, D) -> unit vectors (B, Q, D_t), fp32."""
-        return functional.normalize(self.project(queries).float(), dim=-1)
+    def forward(self, queries: Tensor, **_: Tensor) -> Tensor:
+        """(N, D) -> unit vectors (N, D_t), fp32."""
+        return functional.normalize(self.project(queries.float()).float(), dim=-1)
 
 
-class RegionPrompts(nn.Module):
-    """The query and the neck's features on a grid in its box.
+class GlimpsePrompts(nn.Module):
+    """The query and a look at the image's own pixels in its box.
 
-    A query knows where its object is and little of its looks; the grid shows the object at one
-    size and place whatever the box, which is what a name is learnt from in few steps.
+    A detector trained from nothing learns where things are long before its queries know texture
+    and shape. A glimpse shows each object at one size and place, so a name takes few steps: for a
+    detector without pretrained weights (docs/log.md has the numbers).
     """
 
-    def __init__(self, width: int, prompt_width: int, *, level: int, grid: int) -> None:
+    def __init__(self, width: int, prompt_width: int, *, side: int) -> None:
         super().__init__()
-        self.level, self.grid = level, grid
+        self.side = side
+        first, second, third, last = GLIMPSE_CHANNELS
         hidden = max(width, prompt_width)
         self.look = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.GroupNorm(max(1, width // 16), width),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(width, width, 3, stride=2, padding=1),
-            nn.ReLU(inplace=True),
+            convolve(3, first, stride=2),
+            convolve(first, second),
+            convolve(second, third, stride=2),
+            Residual(third),
+            convolve(third, last, stride=2),
             nn.Flatten(),
-            nn.Linear(width * ((grid + 1) // 2) ** 2, hidden),
+            nn.Linear(last * math.ceil(side / 8) ** 2, hidden),
         )
         self.ask = nn.Linear(width, hidden)
         self.fuse = nn.Sequential(nn.ReLU(), nn.Linear(hidden, prompt_width))
 
-    def forward(self, queries: Tensor, boxes_cxcywh: Tensor, features: FeatureTokens) -> Tensor:
-        """queries (B, Q, D), boxes (B, Q, 4) -> unit vectors (B, Q, D_t), fp32."""
-        crops = sample_boxes(features, boxes_cxcywh.detach(), level=self.level, grid=self.grid)
-        looks = self.look(crops.flatten(0, 1)).view(*queries.shape[:2], -1)
-        prompts = self.fuse(looks + self.ask(queries))
+    def forward(
+        self, queries: Tensor, *, images: Tensor, places: Tensor, boxes_in_images: Tensor
+    ) -> Tensor:
+        """(N, D) -> unit vectors (N, D_t), fp32.
+
+        images (B, 3, H, W) normalised, places (N,) the image of each query, boxes_in_images (N, 4)
+        cxcywh in [0, 1] of the padded image; no gradient goes through the boxes.
+        """
+        glimpses = sample_boxes(images, places, boxes_in_images.detach(), side=self.side)
+        prompts = self.fuse(self.look(glimpses) + self.ask(queries.float()))
         return functional.normalize(prompts.float(), dim=-1)
 
 
-def sample_boxes(features: FeatureTokens, boxes_cxcywh: Tensor, *, level: int, grid: int) -> Tensor:
-    """Bilinear samples (B, Q, D, K, K) at the centres of a K x K grid over each box."""
-    images, queries = boxes_cxcywh.shape[:2]
-    steps = (torch.arange(grid, device=boxes_cxcywh.device) + 0.5) / grid - 0.5  # (K,)
+def sample_boxes(maps: Tensor, places: Tensor, boxes_cxcywh: Tensor, *, side: int) -> Tensor:
+    """Bilinear samples at the centres of a K x K grid over each box: (N, C, K, K), fp32.
+
+    maps (B, C, H, W); box n (N, 4), in [0, 1] of the map, lies in map places[n].
+    """
+    steps = (torch.arange(side, device=maps.device) + 0.5) / side - 0.5  # (K,)
     offsets = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1)  # (K, K, 2)
-    boxes = boxes_cxcywh.float()[:, :, None, None]  # (B, Q, 1, 1, 4)
-    centres, sides = boxes[..., :2], boxes[..., 2:]
-    places = (centres + sides * offsets) * features.ratios_wh()[:, level, None, None, None]
-    places = 2 * places.reshape(images, queries, grid * grid, 2) - 1
-    samples = functional.grid_sample(features.level(level).float(), places, align_corners=False)
-    return samples.transpose(1, 2).reshape(images, queries, -1, grid, grid)
+    boxes = boxes_cxcywh.float()[:, None, None]  # (N, 1, 1, 4)
+    grids = 2 * (boxes[..., :2] + boxes[..., 2:] * offsets) - 1  # (N, K, K, 2)
+    parts, order = [], []
+    for image, features in enumerate(maps.float()):
+        here = (places == image).nonzero().squeeze(1)
+        order.append(here)
+        grid = grids[here].flatten(0, 1)[None]  # (1, n K, K, 2)
+        samples = functional.grid_sample(features[None], grid, align_corners=False)
+        parts.append(samples[0].unflatten(1, (len(here), side)).transpose(0, 1))  # type: ignore[no-untyped-call]
+    return torch.cat(parts)[torch.cat(order).argsort()]

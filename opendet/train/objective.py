@@ -16,6 +16,9 @@ from opendet.train.losses import box_losses, distillation_loss, focal_loss, qual
 from opendet.train.matching import Matches, match_one_to_one
 from opendet.train.objective_config import ObjectiveConfig
 
+SHAKE = 0.05
+"""Deviation of the shaken target boxes, in units of their sides."""
+
 
 @dataclass(frozen=True, slots=True)
 class LossReport:
@@ -36,6 +39,8 @@ class _Named:
     """(N,) int64"""
     queries: Tensor
     """(N,) int64"""
+    boxes_cxcywh: Tensor
+    """(N, 4) the targets'."""
     names: list[str]
 
 
@@ -63,7 +68,8 @@ class Objective:
             for layer, match in zip(layers, matches, strict=True)
         ]
         named = _draw_named(matches[-1], targets, self.config.named_objects, generator)
-        prompts = output.prompts[named.images, named.queries]  # (N, D_t)
+        looked_at = self._naming_boxes(named, generator)
+        prompts = detector.prompt(output, named.images, named.queries, looked_at)  # (N, D_t)
         parts = {
             **{name: costs[-1][name] for name in costs[-1]},
             **{f"{name}_aux": _total([c[name] for c in costs[:-1]]) for name in costs[-1]},
@@ -73,8 +79,7 @@ class Objective:
         total = _total([self._weight(name) * part for name, part in parts.items()])
         report = {name: part.detach() for name, part in parts.items()}
         report["matched"] = torch.tensor(float(len(matches[-1])))
-        # prompts that no object uses must still be in the graph, or distributed training hangs
-        return LossReport(total + output.prompts.sum() * 0.0, report)
+        return LossReport(total, report)
 
     def _layer_losses(
         self, layer: LayerOutput, valid: Tensor, match: Matches, boxes: Sequence[Tensor]
@@ -93,6 +98,13 @@ class Objective:
             "l1": l1 / pairs,
             "giou": giou / pairs,
         }
+
+    def _naming_boxes(self, named: _Named, generator: torch.Generator) -> Tensor | None:
+        if self.config.naming_boxes == "predicted":
+            return None
+        boxes = named.boxes_cxcywh
+        shake = SHAKE * torch.randn(boxes.shape, generator=generator).to(boxes)
+        return boxes + shake * boxes[:, [2, 3, 2, 3]]
 
     def _weight(self, part: str) -> float:
         weights = {
@@ -123,7 +135,8 @@ def _draw_named(
         places.append(place)
         names.append(choices[_draw(len(choices), generator)])
     index = torch.tensor(places, dtype=torch.int64, device=match.images.device)
-    return _Named(match.images[index], match.queries[index], names)
+    boxes = _gather_boxes(match, [target.boxes_cxcywh.float() for target in targets])
+    return _Named(match.images[index], match.queries[index], boxes[index], names)
 
 
 def _draw(choices: int, generator: torch.Generator) -> int:

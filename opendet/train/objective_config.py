@@ -22,5 +22,8 @@ class ObjectiveConfig(Section):
     """Cross-entropy of the names that the T5 writes for matched queries."""
     distillation_weight: NonNegativeFloat = 1.0
     """1 - cosine of the prompt and the text vector of the name, where vectors are given."""
+    naming_boxes: Literal["predicted", "target"] = "predicted"
+    """Where a prompt that looks at its box looks in training. `target`, a little shaken, teaches
+    names before boxes are found; at test it is always the predicted box."""
     named_objects: PositiveInt = 40
     """At most so many objects of an image are named in a step, drawn at random."""

@@ -7,6 +7,7 @@ from torch import Tensor
 from opendet.model.config import BackboneConfig
 from opendet.model.detector import OpenDetector
 from opendet.model.outputs import DetectorOutput
+from opendet.model.prompts import sample_boxes
 from tests.model.worlds import TINY_DETECTOR, build_detector, build_namer
 
 SIZES = torch.tensor([[64, 96], [50, 40], [33, 96]])
@@ -21,13 +22,17 @@ def _batch(seed: int = 0) -> Tensor:
     return images
 
 
+def _prompts(detector: OpenDetector, output: DetectorOutput, image: int, count: int) -> Tensor:
+    return detector.prompt(output, torch.full((count,), image), torch.arange(count))
+
+
 def _alone(detector: OpenDetector, image: Tensor, size_hw: Tensor) -> DetectorOutput:
     height, width = size_hw.tolist()
     output: DetectorOutput = detector(image[None, :, :height, :width], size_hw[None])
     return output
 
 
-@pytest.mark.parametrize("prompt", ["query", "region"])
+@pytest.mark.parametrize("prompt", ["query", "glimpse"])
 def test_an_image_alone_and_in_a_padded_batch_gives_equal_detections(prompt: str) -> None:
     detector = build_detector(TINY_DETECTOR.model_copy(update={"prompt": prompt})).eval()
     images = _batch()
@@ -37,7 +42,13 @@ def test_an_image_alone_and_in_a_padded_batch_gives_equal_detections(prompt: str
             alone = _alone(detector, images[i], SIZES[i])
             count = int(alone.valid.sum())
             assert count == int(together.valid[i].sum())
-            for field in ("queries", "prompts", "boxes_cxcywh", "logits"):
+            torch.testing.assert_close(
+                _prompts(detector, together, i, count),
+                _prompts(detector, alone, 0, count),
+                atol=1e-4,
+                rtol=0,
+            )
+            for field in ("queries", "boxes_cxcywh", "logits"):
                 ours, theirs = getattr(together, field)[i, :count], getattr(alone, field)[0, :count]
                 torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-4)
 
@@ -57,8 +68,9 @@ def test_shapes_and_ranges_in_training() -> None:
     output = detector(_batch(), SIZES)
     assert output.boxes_cxcywh.shape == (3, 12, 4)
     assert len(output.layers) == 2
-    assert output.prompts.shape == (3, 12, 32)
-    torch.testing.assert_close(output.prompts.norm(dim=-1), torch.ones(3, 12))
+    prompts = _prompts(detector, output, 1, 12)
+    torch.testing.assert_close(prompts.norm(dim=-1), torch.ones(12))
+    assert prompts.shape == (12, 32)
     assert ((output.boxes_cxcywh >= 0) & (output.boxes_cxcywh <= 1)).all()
     assert (output.scores() <= 1).all()
 
@@ -90,7 +102,7 @@ def test_boxes_stay_fp32_under_autocast() -> None:
         output = detector(_batch(), SIZES)
     for layer in (output.proposals, *output.layers):
         assert layer.boxes_cxcywh.dtype == layer.logits.dtype == torch.float32
-    assert output.prompts.dtype == torch.float32
+    assert _prompts(detector, output, 0, 3).dtype == torch.float32
 
 
 def test_cross_layers_and_no_encoder_and_one_level() -> None:
@@ -129,4 +141,15 @@ def test_an_unknown_backbone_is_one_clear_line() -> None:
 def test_outputs_are_frozen() -> None:
     output = build_detector()(_batch(), SIZES)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        output.queries = output.prompts
+        output.queries = output.images
+
+
+def test_a_glimpse_is_the_box_of_its_own_image() -> None:
+    maps = torch.arange(2 * 16.0).view(2, 1, 4, 4)
+    boxes = torch.tensor([[0.25, 0.25, 0.5, 0.5], [0.75, 0.5, 0.5, 1.0], [0.5, 0.5, 1.0, 1.0]])
+    places = torch.tensor([1, 0, 1])
+    samples = sample_boxes(maps, places, boxes, side=2)
+    torch.testing.assert_close(samples[0, 0], maps[1, 0, :2, :2])
+    torch.testing.assert_close(samples[1, 0], maps[0, 0, :, 2:].reshape(2, 2, 2).mean(1))
+    torch.testing.assert_close(samples[2, 0, 0, 0], maps[1, 0, :2, :2].mean())
+    assert sample_boxes(maps, places[:0], boxes[:0], side=2).shape == (0, 1, 2, 2)

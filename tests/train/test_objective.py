@@ -19,7 +19,8 @@ def _vectors() -> dict[str, torch.Tensor]:
 
 
 def _report(targets: list[Target], **knobs: object) -> tuple[torch.nn.Module, LossReport]:
-    detector = build_detector().train()
+    config = TINY_DETECTOR.model_copy(update={"prompt": "glimpse"})
+    detector = build_detector(config).train()
     torch.manual_seed(5)
     output = detector(torch.rand(2, 3, 64, 64), SIZES)
     objective = Objective(ObjectiveConfig.model_validate(knobs))
@@ -41,7 +42,7 @@ def test_total_is_the_weighted_sum_of_its_parts() -> None:
 
 def test_every_parameter_gets_a_finite_gradient_with_and_without_targets() -> None:
     for targets in (_targets(), [no_targets(), no_targets()]):
-        detector, report = _report(targets)
+        detector, report = _report(targets, naming_boxes="target")
         report.total.backward()  # type: ignore[no-untyped-call]
         assert report.total.isfinite()
         missing = [
@@ -91,7 +92,8 @@ def test_a_tiny_detector_learns_one_scene() -> None:
         output = detector.eval()(image, SIZES[:1])
         best = output.scores()[0].topk(2).indices
         found = output.boxes_cxcywh[0, best]
-        names = detector.namer.name(output.prompts[0, best], beams=1)
+        prompts = detector.prompt(output, torch.zeros_like(best), best)
+        names = detector.namer.name(prompts, beams=1)
     order = found[:, 0].argsort()
     torch.testing.assert_close(found[order], boxes, atol=0.04, rtol=0)
     assert [names[i][0] for i in order.tolist()] == [NAMES[0], NAMES[2]]
