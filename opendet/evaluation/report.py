@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from opendet.evaluation import report_examples as examples
 from opendet.evaluation import report_sections as sections
 from opendet.evaluation.config import ReportConfig
 from opendet.evaluation.report_inputs import ReportInputs
@@ -55,21 +56,22 @@ def _context(
     return {
         "inputs": inputs,
         "headlines": sections.headlines(inputs),
-        "comparisons": sections.comparisons(inputs, read_image, config, match_iou),
+        "comparisons": examples.comparisons(inputs, read_image, config, match_iou),
         "shown_above": config.shown_above,
         "split": sections.judged_split(inputs),
         "tiers": sections.tier_shares(inputs),
         "funnel": sections.funnel(inputs),
         "regions": sections.region_shares(inputs),
-        "planted": sections.planted_errors(inputs, read_image, config),
+        "planted": examples.planted_errors(inputs, read_image, config),
         "agreement": sections.agreement_histogram(inputs),
         "charts": sections.training_charts(inputs),
-        "pool": sections.pool_entries(inputs, read_image, config),
+        "pool": examples.pool_entries(inputs, read_image, config),
         "pool_levels": sections.pool_levels(inputs),
         "pool_metrics": list(sections.flat_metrics(inputs.metrics.get("prototypes", {}))),
         "times": sections.time_shares(inputs),
         "total_time": sections.duration(sum(inputs.seconds.values())),
         "believers": sections.believers(inputs),
+        "captions_by_grammar": sections.grammar_captioned(inputs),
         "by_grammar": sections.grammar_wrote(inputs),
         "metrics": list(sections.flat_metrics(inputs.metrics)),
     }

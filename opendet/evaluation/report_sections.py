@@ -1,13 +1,11 @@
-"""The report's sections as plain values: what is counted, compared and said, before any HTML."""
+"""The report's numbers as plain values, before any HTML; its pictures are in `report_examples`."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from opendet.curate.filter import precision_recall
-from opendet.curate.pool import Prototype
-from opendet.evaluation.config import ReportConfig
 from opendet.evaluation.report_charts import (
     SMALL,
     WIDE,
@@ -17,22 +15,12 @@ from opendet.evaluation.report_charts import (
     line_chart,
 )
 from opendet.evaluation.report_inputs import ReportInputs, StageLedger
-from opendet.evaluation.report_pictures import (
-    Comparison,
-    Crop,
-    ReadImage,
-    compare,
-    crop_of,
-    crop_uri,
-    evenly,
-    open_upright,
-)
 from opendet.record import Provenance, Record, Region
 
 _FLOW = ("source", "caption", "regions", "describe", "embed", "filter", "shards")
 _TIERS = ("all", "trained", "frequent", "common", "rare", "unseen")
 _NOT_LOSSES = ("lr", "grad_norm", "matched")
-REFUSED = "refused."
+REFUSED, GRAMMAR = "refused.", "grammar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,27 +49,6 @@ class FunnelStep:
     quarantined: int
     widest: int
     """Images of the widest step: the length of a full bar."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlantedErrors:
-    """How the agreement rule did on names that are known to be wrong or right."""
-
-    planted: int
-    caught: int
-    refused: int
-    precision: str
-    recall: str
-    caught_crops: tuple[Crop, ...]
-    missed_crops: tuple[Crop, ...]
-    wrongly_refused_crops: tuple[Crop, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PoolEntry:
-    prototype: Prototype
-    uri: str
-    """Crop of the medoid; empty where its image is not at hand."""
 
 
 def headlines(inputs: ReportInputs) -> list[Headline]:
@@ -155,61 +122,15 @@ def region_shares(inputs: ReportInputs) -> list[Share]:
     ]
 
 
-def planted_errors(
-    inputs: ReportInputs, read_image: ReadImage, config: ReportConfig
-) -> PlantedErrors | None:
-    """None where nothing was planted, or nobody judged it."""
-    tally = filter_tally(inputs)
-    if not tally.get("planted.judged") or not grammar_wrote(inputs):
-        return None
-    precision, recall = precision_recall(tally)
-
-    def crops(wanted: Callable[[Region], bool]) -> tuple[Crop, ...]:
-        return _example_crops(inputs, wanted, read_image, config.crops)
-
-    return PlantedErrors(
-        planted=tally["planted.judged"],
-        caught=tally.get("planted.caught", 0),
-        refused=tally.get("disagrees", 0),
-        precision="none refused" if precision is None else f"{precision:.1%}",
-        recall=f"{recall:.1%}",
-        caught_crops=crops(lambda one: _is_wrong(one) and one.refusal == "disagrees"),
-        missed_crops=crops(lambda one: _is_wrong(one) and one.kept),
-        wrongly_refused_crops=crops(lambda one: not _is_wrong(one) and one.refusal == "disagrees"),
-    )
-
-
 def agreement_histogram(inputs: ReportInputs) -> Histogram | None:
     """Agreement of the judged regions: right names first, names that differ from the label second.
 
     Regions without a label count as the first series.
     """
-    judged = [one for _, one in _filtered_regions(inputs) if one.agreement is not None]
-    right = [one.agreement or 0.0 for one in judged if not _is_wrong(one)]
-    wrong = [one.agreement or 0.0 for one in judged if _is_wrong(one)]
+    judged = [one for _, one in filtered_regions(inputs) if one.agreement is not None]
+    right = [one.agreement or 0.0 for one in judged if not is_wrong(one)]
+    wrong = [one.agreement or 0.0 for one in judged if is_wrong(one)]
     return histogram(right, wrong, canvas=WIDE)
-
-
-def comparisons(
-    inputs: ReportInputs, read_image: ReadImage, config: ReportConfig, match_iou: float
-) -> list[Comparison]:
-    """Pictures evenly through the judged split, of those that hold an object."""
-    by_key = {record.key: record for record in inputs.records}
-    shown = [
-        (by_key[one.key], one)
-        for one in inputs.predictions
-        if one.key in by_key and any(region.label for region in by_key[one.key].regions)
-    ]
-    return [
-        compare(
-            shown[place][0],
-            shown[place][1],
-            read_image(shown[place][0]),
-            shown_above=config.shown_above,
-            match_iou=match_iou,
-        )
-        for place in evenly(len(shown), config.pictures)
-    ]
 
 
 def tier_shares(inputs: ReportInputs) -> list[Share]:
@@ -232,23 +153,6 @@ def training_charts(inputs: ReportInputs) -> list[LineChart]:
         for place, one in enumerate(losses)
     ]
     return [chart for chart in charts if chart is not None]
-
-
-def pool_entries(
-    inputs: ReportInputs, read_image: ReadImage, config: ReportConfig
-) -> list[PoolEntry]:
-    """The largest prototypes of the finer level that there is, each with its medoid."""
-    by_key = {record.key: record for record in inputs.records}
-    fine = [one for one in inputs.pool if one.level == "fine"] or list(inputs.pool)
-    largest = sorted(fine, key=lambda one: (-one.size, one.index))
-    entries = []
-    for prototype in largest[: config.prototypes]:
-        record, uri = by_key.get(prototype.medoid.key), ""
-        if record is not None and prototype.medoid.region < len(record.regions):
-            box_xyxy = record.regions[prototype.medoid.region].box_xyxy
-            uri = crop_uri(open_upright(read_image(record)), box_xyxy)
-        entries.append(PoolEntry(prototype, uri))
-    return entries
 
 
 def pool_levels(inputs: ReportInputs) -> dict[str, int]:
@@ -274,10 +178,18 @@ def believers(inputs: ReportInputs) -> list[tuple[str, list[tuple[str, int]]]]:
     return [(kind, own.most_common()) for kind, own in counts.items()]
 
 
+def grammar_captioned(inputs: ReportInputs) -> bool:
+    """Whether captions were written from annotations."""
+    return any(
+        record.caption_from is not None and record.caption_from.model == GRAMMAR
+        for record in inputs.records
+    )
+
+
 def grammar_wrote(inputs: ReportInputs) -> bool:
     """Whether names were written from annotations, errors planted among them."""
     return any(
-        region.names_from is not None and region.names_from.model == "grammar"
+        region.names_from is not None and region.names_from.model == GRAMMAR
         for record in inputs.records
         for region in record.regions
     )
@@ -309,11 +221,12 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s"
 
 
-def _is_wrong(region: Region) -> bool:
+def is_wrong(region: Region) -> bool:
+    """Whether its first name is known not to be the true one."""
     return region.label is not None and bool(region.names) and region.names[0] != region.label
 
 
-def _filtered_regions(inputs: ReportInputs) -> list[tuple[Record, Region]]:
+def filtered_regions(inputs: ReportInputs) -> list[tuple[Record, Region]]:
     """The regions of the splits that the filter's rules applied to."""
     refused = {
         record.split for record in inputs.records for one in record.regions if not one.kept
@@ -324,19 +237,6 @@ def _filtered_regions(inputs: ReportInputs) -> list[tuple[Record, Region]]:
         if record.split in refused
         for one in record.regions
     ]
-
-
-def _example_crops(
-    inputs: ReportInputs,
-    wanted: Callable[[Region], bool],
-    read_image: ReadImage,
-    most: int,
-) -> tuple[Crop, ...]:
-    found: Sequence[tuple[Record, Region]] = [
-        (record, one) for record, one in _filtered_regions(inputs) if one.names and wanted(one)
-    ]
-    chosen = [found[place] for place in evenly(len(found), most)]
-    return tuple(crop_of(record, one, read_image(record)) for record, one in chosen)
 
 
 def _provenances(record: Record) -> Iterator[tuple[str, Provenance | None]]:

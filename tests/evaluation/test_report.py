@@ -16,10 +16,11 @@ from PIL import Image
 from opendet.evaluation.config import ReportConfig
 from opendet.evaluation.predictions import ImagePrediction
 from opendet.evaluation.report import render_report, write_report
+from opendet.evaluation.report_examples import planted_errors
 from opendet.evaluation.report_gather import gather
 from opendet.evaluation.report_inputs import Curve, ReportInputs, StageLedger
 from opendet.evaluation.report_pictures import compare, crop_uri, evenly, open_upright
-from opendet.evaluation.report_sections import agreement_histogram, planted_errors, refusals
+from opendet.evaluation.report_sections import agreement_histogram, refusals
 from opendet.record import Provenance, Record, Region
 
 HOSTILE = "\"'><script>alert(1)</script><img src=https://evil.example/x onerror=alert(2)>"
@@ -214,7 +215,10 @@ def test_a_damaged_manifest_is_one_clear_line(tmp_path: Path) -> None:
 def test_what_the_build_is_said_honestly(toy_build, inputs: ReportInputs) -> None:  # type: ignore[no-untyped-def]
     text = text_of(toy_build, inputs)
     assert "procedural scenes" in text
-    assert "written by a grammar" in text
+    assert "captions and descriptions were written by a grammar" in text
+    theirs = tuple(replace(one, caption_from=Provenance("source")) for one in inputs.records)
+    captioned = text_of(toy_build, replace(inputs, records=theirs))
+    assert "The descriptions were written by a grammar" in captioned
     assert "trained on" not in text
     own = {record.key for record in inputs.records if record.split == "val"}
     trained = tuple(
