@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,15 @@ from opendet.cluster import inside_job
 from opendet.config import Config, load_config
 from opendet.files import exclusive_lock, write_json_durably
 from opendet.fingerprint import stage_fingerprint
-from opendet.flow import WHOLE, WHOLE_METRICS, Ran, ray_session, run, run_whole
+from opendet.flow import WHOLE, WHOLE_METRICS, Ran, ray_session, retry, run, run_whole
 from opendet.manifest import Manifest, PartCommit, read_manifest
+from opendet.parts import read_record_part, read_samples, write_record_part
 from opendet.record import Record
 from opendet.sample import Sample
-from opendet.schema import read_records, write_records
+from opendet.schema import read_records
 from opendet.section import Section
 from opendet.sources.card import SourceCard, read_card
 from opendet.sources.image_files import ImageFiles
-from opendet.sources.images import decode_upright
 from opendet.stage import In, Out, Stage, Task, Worker
 from opendet.work import WorkFolder
 
@@ -49,6 +49,8 @@ class Build:
     actors: int
     address: str = ""
     """Of a Ray cluster; empty for a private local Ray."""
+    retrying: bool = False
+    """Whether running a stage tries its quarantined samples again and makes nothing else."""
 
     @classmethod
     def open(
@@ -117,14 +119,12 @@ class Build:
         stage: str,
         *parameters: Section,
         models: Mapping[str, str] | None = None,
-        modules: Sequence[str] = (),
     ) -> str:
-        """Of the stage's modules with all they import, its sections, and the models it reads.
+        """Of the stage's program with all that it imports, its sections, and what models it reads.
 
-        `modules` is `opendet.curate.<stage>` where it is not given.
+        The program is `pipelines.<stage>`.
         """
-        modules = modules or [f"opendet.curate.{stage}"]
-        return stage_fingerprint(stage, modules, parameters, models or {})
+        return stage_fingerprint(stage, parameters, models or {})
 
     def record_stage(
         self,
@@ -134,7 +134,7 @@ class Build:
         parameters: Section,
         load: Callable[[], Worker[Sample, Record]],
         tally: Callable[[Sequence[Record]], Mapping[str, int]],
-        pixels: bool = False,
+        prepare: Callable[[Sample], Sample] | None = None,
         models: Mapping[str, str] | None = None,
     ) -> Stage[Sample, Record]:
         """A stage that reads the records of `after` and writes fuller ones."""
@@ -144,11 +144,11 @@ class Build:
             read=partial(read_samples, self.stage_folder(after)),
             load=load,
             write=write_record_part,
-            prepare=partial(with_pixels, self.images()) if pixels else None,
+            prepare=prepare,
             reread=read_record_part,
             tally=tally,
             batch_size=self.config.run.batch_size,
-            gpus=self.config.run.gpus if pixels else 0.0,
+            gpus=self.config.run.gpus if prepare else 0.0,
         )
 
     def run(
@@ -161,10 +161,15 @@ class Build:
     ) -> Manifest:
         """Make what is missing of the stage, publish it, and write its numbers."""
         begin = time.monotonic()
-        work = self.work(stage.name, stage.fingerprint)
-        with self.ray_for(tasks, work):
-            ran = run(stage, tasks, work, actors=self.actors)
+        ran = self.make(stage, tasks, self.work(stage.name, stage.fingerprint))
         return self.publish(stage, ran, begin=begin, add=add, metrics=metrics)
+
+    def make(self, stage: Stage[In, Out], tasks: Sequence[Task], work: WorkFolder) -> Ran:
+        """Make what is missing of the stage, or try its quarantined samples again."""
+        if self.retrying:
+            return retry(stage, tasks, work)
+        with self.ray_for(tasks, work):
+            return run(stage, tasks, work, actors=self.actors)
 
     def publish(
         self,
@@ -241,27 +246,6 @@ def chosen_build(root: Path) -> str:
     if not isinstance(name, str):
         raise ValueError(f"{path} must name a build, such as `build: demo`")
     return name
-
-
-def read_samples(folder: Path, task: Task) -> list[Sample]:
-    """The records of a task's input part, without their images."""
-    return [Sample(record) for record in read_records(folder / f"{task.shard.name}.parquet")]
-
-
-def with_pixels(images: ImageFiles, sample: Sample) -> Sample:
-    return replace(sample, pixels=decode_upright(images.read(sample.record)))
-
-
-def with_content(images: ImageFiles, sample: Sample) -> Sample:
-    return replace(sample, content=images.read(sample.record))
-
-
-def write_record_part(folder: Path, shard: str, records: Sequence[Record]) -> None:
-    write_records(folder / f"{shard}.parquet", records)
-
-
-def read_record_part(folder: Path, shard: str) -> list[Record]:
-    return read_records(folder / f"{shard}.parquet")
 
 
 def stamps_of(parts: Sequence[PartCommit]) -> dict[str, str]:

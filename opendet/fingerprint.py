@@ -1,13 +1,13 @@
 """What a stage's output depends on, as one number.
 
 A fingerprint is a hash of the stage's name, its parameters, the versions of its models, and the
-source of every Open-Det module that the stage's own module imports, however deep. Engine code
-(flow, progress, the command line) is not imported by the stages' modules, so mending it redoes
-nothing.
+source of its program with every Open-Det module that the program imports, however deep. The engine
+is left out: it runs a stage and changes no byte of what it makes, so mending it redoes nothing.
 """
 
 import ast
 import hashlib
+import importlib.util
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -17,44 +17,67 @@ from opendet.files import canonical_json
 from opendet.schema import SCHEMA_VERSION
 
 PACKAGE = Path(__file__).resolve().parent
+ENGINE = frozenset(
+    f"opendet.{name}"
+    for name in (
+        *("build", "cluster", "config", "console", "entry", "fingerprint", "flow", "progress"),
+        *("shard_run", "stage", "work"),
+    )
+)
+"""Modules that decide how a stage runs, and not what it makes."""
 
 
 def stage_fingerprint(
-    stage: str,
-    modules: Iterable[str],
-    parameters: Iterable[BaseModel],
-    models: Mapping[str, str],
+    stage: str, parameters: Iterable[BaseModel], models: Mapping[str, str]
 ) -> str:
     """Sixteen hexadecimal digits.
 
-    `modules` are dotted names below opendet, `models` maps a name to the sha256 or revision of what
-    the stage reads besides its shards (weights, a vocabulary).
+    `models` maps a name to the sha256 or revision of what the stage reads besides its shards
+    (weights, a vocabulary).
     """
     value = {
         "stage": stage,
         "record_version": SCHEMA_VERSION,
-        "code": code_version(modules),
+        "code": code_version(stage),
         "parameters": [section.model_dump(mode="json") for section in parameters],
         "models": dict(models),
     }
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
 
 
-def code_version(modules: Iterable[str]) -> str:
-    """A hash of the source of these modules and of all of Open-Det that they import."""
+def code_version(stage: str) -> str:
+    """A hash of the source of a stage's program and of all that it imports, engine aside."""
     digest = hashlib.sha256()
-    for path in sorted(import_closure(modules)):
+    for path in sorted(library_files(stage)):
         digest.update(f"{path.relative_to(PACKAGE).as_posix()}\n".encode())
         digest.update(path.read_bytes())
+    digest.update(program_file(stage).read_bytes())
     return digest.hexdigest()
 
 
+def library_files(stage: str) -> set[Path]:
+    """The library's files that decide what a stage makes."""
+    return import_closure(["opendet.schema", *_imported_names(program_file(stage))])
+
+
+def program_file(stage: str) -> Path:
+    """Where the program `pipelines.<stage>` lies."""
+    spec = importlib.util.find_spec(f"pipelines.{stage}")
+    assert spec, f"there is no program pipelines/{stage}.py"
+    assert spec.origin
+    return Path(spec.origin)
+
+
 def import_closure(modules: Iterable[str]) -> set[Path]:
-    """The files of these modules and of every Open-Det module that they import, however deep."""
+    """The files of these modules and of every Open-Det module that they import, however deep.
+
+    The engine's modules, and what only they import, are left out.
+    """
     found: set[Path] = set()
     waiting = list(modules)
     while waiting:
-        path = module_file(waiting.pop())
+        name = waiting.pop()
+        path = None if name in ENGINE else module_file(name)
         if path is None or path in found:
             continue
         found.add(path)

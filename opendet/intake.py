@@ -30,12 +30,6 @@ from opendet.sources.listing import Entry
 from opendet.stage import Stage, Task
 from opendet.work import WorkFolder
 
-MODULES = tuple(
-    f"opendet.{name}"
-    for name in ("curate.source", "curate.duplicates", "curate.plan", "sources.batches")
-)
-"""What the stage's records depend on, for its fingerprint."""
-
 
 def check_stage(
     card: SourceCard, config: SourceConfig, *, root: Path, fingerprint: str

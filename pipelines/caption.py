@@ -5,17 +5,19 @@ from functools import partial
 from opendet.build import Build
 from opendet.curate.caption import Captioner, tally
 from opendet.entry import stage_main
+from opendet.parts import with_pixels
 
 
 def main(build: Build) -> None:
     config = build.config.caption
+    looks = config.annotator == "vision_language"
     stage = build.record_stage(
         "caption",
         after="source",
         parameters=config,
         load=partial(Captioner, config),
         tally=tally,
-        pixels=config.annotator == "vision_language",
+        prepare=partial(with_pixels, build.images()) if looks else None,
     )
     build.run(stage, build.tasks(after="source"))
 

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from opendet.build import Build, stamps_of, with_pixels
+from opendet.build import Build, stamps_of
 from opendet.curate.clip import build_clip, choose_records
 from opendet.entry import stage_main
+from opendet.parts import with_pixels
 from opendet.sample import Sample
 
 SEED = 0  # of the crops that are drawn and of the training

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from opendet.build import Build, digest_of, read_samples, stamps_of, with_pixels
+from opendet.build import Build, digest_of, stamps_of
 from opendet.curate.embed import EmbeddedRecord, Embedder, tally
 from opendet.curate.vectors import write_vectors
 from opendet.entry import stage_main
+from opendet.parts import read_samples, with_pixels
 from opendet.schema import write_records
 from opendet.stage import Stage
 

@@ -16,8 +16,6 @@ from opendet.predict_config import PredictConfig
 from opendet.shard_set import ShardSet
 from opendet.sources.scenes import SceneVocabulary
 
-MODULES = ("opendet.evaluation.evaluate", "opendet.predict", "opendet.curate.clip")
-
 
 def main(build: Build) -> None:
     config = build.config.evaluate
@@ -37,7 +35,7 @@ def main(build: Build) -> None:
         write_predictions(folder / "predictions.parquet", judged.predictions)
         return dict(judged.metrics["evaluate"])
 
-    fingerprint = build.fingerprint("evaluate", config, modules=MODULES)
+    fingerprint = build.fingerprint("evaluate", config)
     build.run_whole("evaluate", fingerprint, inputs=inputs, make=make)
 
 

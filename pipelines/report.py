@@ -8,8 +8,6 @@ from opendet.entry import stage_main
 from opendet.evaluation.report import render_report, write_report
 from opendet.evaluation.report_gather import gather
 
-MODULES = ("opendet.evaluation.report", "opendet.evaluation.report_gather")
-
 
 def main(build: Build) -> None:
     config = build.config.report
@@ -21,7 +19,7 @@ def main(build: Build) -> None:
         write_report(folder / "report.html", page)
         return {"bytes": len(page.encode())}
 
-    fingerprint = build.fingerprint("report", config, modules=MODULES)
+    fingerprint = build.fingerprint("report", config)
     build.run_whole(
         "report", fingerprint, inputs={"gathered": digest_of([repr(inputs)])}, make=make
     )

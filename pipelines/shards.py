@@ -3,10 +3,11 @@
 from functools import partial
 from pathlib import Path
 
-from opendet.build import Build, read_samples, with_content
+from opendet.build import Build
 from opendet.curate.shards import Packer, tally, write_index, write_part
 from opendet.entry import stage_main
 from opendet.manifest import Manifest
+from opendet.parts import read_samples, with_content
 from opendet.stage import Stage
 
 

@@ -5,18 +5,16 @@ from functools import partial
 
 from opendet.build import Build
 from opendet.entry import stage_main
-from opendet.flow import run
-from opendet.intake import MODULES, check_stage, link_drawn_images, plan
+from opendet.intake import check_stage, link_drawn_images, plan
 
 
 def main(build: Build) -> None:
     begin = time.monotonic()
     config = build.config.source
-    fingerprint = build.fingerprint("source", config, modules=MODULES)
+    fingerprint = build.fingerprint("source", config)
     checks, work = build.work("source-checks", fingerprint), build.work("source", fingerprint)
     stage, tasks = check_stage(build.card, config, root=build.root, fingerprint=fingerprint)
-    with build.ray_for(tasks, checks):
-        checked = run(stage, tasks, checks, actors=build.actors)
+    checked = build.make(stage, tasks, checks)
     planned = plan(build.card, config, checked, checks, work)
     add = partial(link_drawn_images, checked, checks)
     build.publish(stage, planned, begin=begin, add=add)

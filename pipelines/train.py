@@ -12,14 +12,12 @@ from opendet.entry import stage_main
 from opendet.train.recipe import Recipe
 from opendet.train.run import train
 
-MODULES = ("opendet.train.run", "opendet.curate.clip")
-
 
 def main(build: Build) -> None:
     config = build.config
     sections = (config.train, config.loader, config.detector, config.namer, config.objective)
     inputs = stamps_of(build.manifest("shards").parts) | stamps_of(build.manifest("clip").parts)
-    fingerprint = build.fingerprint("train", *sections, modules=MODULES)
+    fingerprint = build.fingerprint("train", *sections)
     run = f"run-{digest_of(sorted(inputs.values()))[:16]}"
     work_folder = build.work("train", fingerprint).root / run
 

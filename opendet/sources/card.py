@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from opendet.section import Section, explain
-from opendet.sources.scenes import SceneSettings
+from opendet.sources.scene_settings import SceneSettings
 
 Format = Literal["folder", "coco", "voc", "scenes"]
 Split = Literal["train", "val", "test"]

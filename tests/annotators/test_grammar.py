@@ -16,7 +16,8 @@ from opendet.annotators.grammar import (
 from opendet.annotators.phrasing import counted, listed, plural, with_article
 from opendet.annotators.relations import gap_between, place_of, relation_of
 from opendet.record import BoxXYXY
-from opendet.sources.scenes import SceneSettings, SceneVocabulary, draw_batch_scene
+from opendet.sources.scene_settings import SceneSettings
+from opendet.sources.scenes import SceneVocabulary, draw_batch_scene
 
 VOCABULARY = tuple(SceneVocabulary.from_seed(0).tiers)
 RELATIONS = "left of|right of|above|below|overlaps?|next to"

@@ -15,7 +15,8 @@ from opendet.curate.describe import DescribeConfig, Describer, is_planted, tally
 from opendet.record import Provenance, Record, Region
 from opendet.sample import Dropped, Sample
 from opendet.schema import write_records
-from opendet.sources.scenes import SceneSettings, SceneVocabulary, draw_batch_scene
+from opendet.sources.scene_settings import SceneSettings
+from opendet.sources.scenes import SceneVocabulary, draw_batch_scene
 
 VOCABULARY = tuple(SceneVocabulary.from_seed(0).tiers)
 

@@ -25,7 +25,8 @@ from opendet.manifest import (
 )
 from opendet.record import Provenance, Record, Region
 from opendet.schema import write_records
-from opendet.sources.scenes import SceneSettings, SceneVocabulary, draw_batch_scene
+from opendet.sources.scene_settings import SceneSettings
+from opendet.sources.scenes import SceneVocabulary, draw_batch_scene
 
 GRAMMAR = Provenance("grammar", "1")
 CARD = """\

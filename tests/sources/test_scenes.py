@@ -27,7 +27,8 @@ SETTINGS = SceneSettings(seed=3)
 
 DIGEST = """
 import hashlib
-from opendet.sources.scenes import SceneSettings, draw_batch_scene
+from opendet.sources.scene_settings import SceneSettings
+from opendet.sources.scenes import draw_batch_scene
 drawn = dict(batch="a", split="train")
 scenes = [draw_batch_scene(SceneSettings(seed=3), index=index, **drawn) for index in range(6)]
 print(hashlib.sha256(repr(scenes).encode()).hexdigest())

@@ -1,0 +1,40 @@
+# make demo   set up, build the demo's data, train, evaluate, and write the report
+# make test   set up and run the tests; make slow runs the long ones
+# make check  lint, format and types
+# make repro  rebuild whatever changed, for the build that params.yaml chooses
+# make clean  remove what builds made (DVC's cache stays)
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+READY := $(VENV)/.opendet-ready
+RUN := PATH="$(abspath $(VENV))/bin:$$PATH" HF_HUB_OFFLINE=1
+REPORT := datasets/$(shell sed -n 's/^build: *//p' params.yaml)/report/report.html
+
+.PHONY: demo test check repro slow clean
+
+demo: repro
+	@echo "the report: $(REPORT)"
+
+repro: $(READY)
+	$(RUN) dvc repro
+	$(RUN) dvc metrics show
+
+test: $(READY)
+	$(RUN) pytest -n 2 --dist loadfile -m "not slow and not gpu"
+
+slow: $(READY)
+	$(RUN) pytest -m slow
+
+check: $(READY)
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+
+clean:
+	rm -rf .opendet .pytest_cache .mypy_cache .ruff_cache build dist
+	git clean -fdXq datasets
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,logging]"
+	touch $@

@@ -1,0 +1,35 @@
+"""How the stages hand records to each other: reading a part as samples, and writing one."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from opendet.record import Record
+from opendet.sample import Sample
+from opendet.schema import read_records, write_records
+from opendet.sources.image_files import ImageFiles
+from opendet.sources.images import decode_upright
+from opendet.stage import Task
+
+
+def read_samples(folder: Path, task: Task) -> list[Sample]:
+    """The records of a task's input part, without their images."""
+    return [Sample(record) for record in read_records(folder / f"{task.shard.name}.parquet")]
+
+
+def with_pixels(images: ImageFiles, sample: Sample) -> Sample:
+    """The sample with its upright image. Raises ValueError where its file is gone or changed."""
+    return replace(sample, pixels=decode_upright(images.read(sample.record)))
+
+
+def with_content(images: ImageFiles, sample: Sample) -> Sample:
+    """The sample with its file's own bytes. Raises ValueError like `with_pixels`."""
+    return replace(sample, content=images.read(sample.record))
+
+
+def write_record_part(folder: Path, shard: str, records: Sequence[Record]) -> None:
+    write_records(folder / f"{shard}.parquet", records)
+
+
+def read_record_part(folder: Path, shard: str) -> list[Record]:
+    return read_records(folder / f"{shard}.parquet")
