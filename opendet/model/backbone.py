@@ -107,7 +107,7 @@ def _create_timm(config: BackboneConfig) -> tuple[nn.Module, tuple[int, ...]]:
 
     if not timm.is_model(config.name):
         raise ValueError(
-            f"model.detector.backbone.name: timm knows no `{config.name}`; use `tiny` or a name "
+            f"detector.backbone.name: timm knows no `{config.name}`; use `tiny` or a name "
             "of timm.list_models()"
         )
     try:

@@ -73,7 +73,8 @@ class T5Namer(nn.Module):
         """
         assert len(prompts) == len(names), (prompts.shape, len(names))
         if not names:
-            return prompts.sum() * 0.0 + self.scale * 0.0
+            # a rank that has nothing to name must still give every parameter a gradient
+            return torch.stack([p.sum() for p in (prompts, *self.parameters())]).sum() * 0.0
         labels = self.encode(names).to(prompts.device)
         embeddings = self.embed(prompts)
         output = self.t5(
@@ -181,7 +182,7 @@ class T5Namer(nn.Module):
             t5 = T5ForConditionalGeneration.from_pretrained(path, dtype=torch.float32)
         except OSError as error:
             raise ValueError(
-                f"model.namer.t5: no T5 at `{path}`; give `tiny`, a folder or a hub name "
+                f"namer.t5: no T5 at `{path}`; give `tiny`, a folder or a hub name "
                 "(which needs the network once)"
             ) from error
         return cls(t5, tokenizer, config)
