@@ -85,4 +85,7 @@ def token_anchors(memory: FeatureTokens) -> tuple[Tensor, Tensor]:
         ]
     )
     inside = ((centres > BORDER) & (centres < 1 - BORDER)).all(-1)
-    return torch.cat((centres, sides.expand_as(centres)), -1), memory.valid & inside
+    usable = memory.valid & inside
+    # an image of a pixel or two has no centre inside, and attention over no query at all is NaN
+    usable = torch.where(usable.any(1, keepdim=True), usable, memory.valid)
+    return torch.cat((centres, sides.expand_as(centres)), -1), usable

@@ -96,6 +96,14 @@ def test_an_image_with_fewer_cells_than_queries() -> None:
     assert (output.scores()[1, 1:] == 0).all()
 
 
+def test_an_image_of_one_pixel_row() -> None:
+    sizes = torch.tensor([[64, 64], [1, 64], [1, 1]])
+    for detector in (build_detector().train(), build_detector().eval()):
+        output = detector(torch.rand(3, 3, 64, 64), sizes)
+        assert output.valid.any(1).all()
+        assert output.boxes_cxcywh.isfinite().all()
+
+
 def test_boxes_stay_fp32_under_autocast() -> None:
     detector = build_detector().eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
