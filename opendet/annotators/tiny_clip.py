@@ -32,15 +32,21 @@ class TinyShape:
 
 def start_clip(folder: Path, texts: Sequence[str], shape: TinyShape) -> "tuple[Module, Any]":
     """Write config and tokenizer to `folder`; returns the model with random weights, and the
-    tokenizer. Torch's global generator decides the weights."""
-    import open_clip
+    tokenizer. Torch's global generator decides the weights.
 
-    tokens, context_length = _write_tokenizer(folder, texts, shape.vocabulary)
+    Raises ValueError for a tower that timm does not know.
+    """
+    import open_clip
+    import timm
+
+    if not timm.is_model(shape.tower):
+        raise ValueError(f"timm has no model {shape.tower!r}: set `clip.tower` to one that it has")
+
+    tokens, context_length = write_tokenizer(folder, texts, shape.vocabulary)
     config = _config(shape, tokens, context_length)
     write_json_durably(folder / "open_clip_config.json", config)
-    address = f"local-dir:{folder}"
-    model = open_clip.create_model(address, load_weights=False)
-    return model, open_clip.get_tokenizer(address)
+    model = open_clip.CLIP(**config["model_cfg"])
+    return model, open_clip.get_tokenizer(f"local-dir:{folder}")
 
 
 def save_weights(model: "Module", folder: Path) -> None:
@@ -50,7 +56,7 @@ def save_weights(model: "Module", folder: Path) -> None:
     write_durably(folder / "open_clip_model.safetensors", save(state))
 
 
-def _write_tokenizer(folder: Path, texts: Sequence[str], vocabulary: int) -> tuple[int, int]:
+def write_tokenizer(folder: Path, texts: Sequence[str], vocabulary: int) -> tuple[int, int]:
     """A byte-level BPE of the texts; returns its number of tokens, and that of the longest text."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from tokenizers.processors import TemplateProcessing

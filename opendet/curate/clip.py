@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from opendet.files import write_json_durably
 from opendet.record import Record, Region
 from opendet.sample import Sample
@@ -32,38 +34,41 @@ class ClipConfig(Section):
     """`trained`, or a folder in open_clip's local-dir form, or the name of an open_clip model."""
     pretrained: str = ""
     """Tag or file of weights for an open_clip name."""
-    context: float = 0.2
+    context: float = Field(default=0.05, ge=0, le=4)
     """How much of its longer side a box grows before it is cropped; 0 for the box alone."""
     template: str = "{name}"
     """The text that stands for a name. Published models like `a photo of a {name}`."""
     batches: tuple[str, ...] = ()
     """Batches to learn from; empty for the first one of `train`, so that a new batch of images
     changes no model and redoes no old shard."""
-    regions: int = 20_000
+    regions: int = Field(default=20_000, ge=2)
     """Learn from about this many regions at most."""
-    image_size: int = 48
+    image_size: int = Field(default=48, ge=32)
     """Side of the trained model's input in pixels."""
     tower: str = "test_resnet"
     """timm's name of the trained model's picture tower."""
-    width: int = 64
+    width: int = Field(default=64, multiple_of=16)
     """Of the trained model's common space and of its text tower."""
-    text_layers: int = 2
-    vocabulary: int = 512
+    text_layers: int = Field(default=2, ge=1)
+    """Of the trained model's text tower."""
+    vocabulary: int = Field(default=512, ge=260)
     """Tokens of the trained model, its 256 bytes included."""
-    steps: int = 600
-    """Optimiser steps."""
-    batch: int = 64
+    steps: int = Field(default=600, ge=1)
+    """Optimiser steps. A fixed number and no time limit, so that every machine learns the same."""
+    batch: int = Field(default=64, ge=2)
     """Crops in a step."""
-    texts: int = 256
+    texts: int = Field(default=256, ge=2)
     """Different names that a step tells apart, those of its own crops included."""
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    smoothing: float = 0.1
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Highest rate, after the warm-up."""
+    weight_decay: float = Field(default=0.05, ge=0)
+    """AdamW's."""
+    smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Label smoothing."""
-    trust: float = 1.0
+    trust: float = Field(default=1.0, gt=0, le=1)
     """Share of a batch that counts in the second half of the training: the crops with the highest
     losses are the likely errors. 1 trusts every crop."""
-    threads: int = 2
+    threads: int = Field(default=2, ge=1)
     """Of the training. The same number gives the same weights."""
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from opendet.record import Provenance, Record, Region
 from opendet.sample import Sample
@@ -34,7 +35,7 @@ class EmbedConfig(Section):
 
     device: str = "cpu"
     """`cpu`, or `cuda` where workers have a GPU. Only a CPU promises equal bytes."""
-    batch: int = 32
+    batch: int = Field(default=32, ge=1)
     """Crops or texts that CLIP encodes at once."""
 
 

@@ -8,7 +8,7 @@ import torch
 from clip_world import COLOURS, TINY, sample, samples
 
 from opendet.annotators.clip import Clip
-from opendet.annotators.tiny_clip import TinyShape, start_clip
+from opendet.annotators.tiny_clip import write_tokenizer
 from opendet.curate.clip import (
     CHOICE,
     build_clip,
@@ -110,19 +110,15 @@ def test_training_leaves_torch_as_it_was(tmp_path: Path):
 def test_tokenizer_is_the_same_in_every_process(tmp_path: Path):
     code = (
         "import sys; from pathlib import Path; "
-        "from opendet.annotators.tiny_clip import TinyShape, start_clip; "
-        "start_clip(Path(sys.argv[1]), ['red star', 'blue ring', 'red ring', 'green bolt'], "
-        "TinyShape(32, 'test_resnet', 16, 1, 280))"
+        "from opendet.annotators.tiny_clip import write_tokenizer; "
+        "write_tokenizer(Path(sys.argv[1]), ['red star', 'blue ring', 'red ring'], 280)"
     )
-    for name in ("here", "there"):
-        (tmp_path / name).mkdir()
     subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "there")],
         check=True,
         env={"PYTHONHASHSEED": "1", "HF_HUB_OFFLINE": "1"},
     )
-    texts = ["red ring", "red star", "green bolt", "blue ring"]
-    start_clip(tmp_path / "here", texts, TinyShape(32, "test_resnet", 16, 1, 280))
+    write_tokenizer(tmp_path / "here", ["red ring", "red star", "blue ring"], 280)
     assert stamps(tmp_path / "here") == stamps(tmp_path / "there")
 
 
@@ -141,6 +137,12 @@ def test_a_wrong_choice_fails_in_the_stage(tmp_path: Path):
         build_clip([], wrong, seed=0, folder=tmp_path)
     with pytest.raises(ValueError, match=f"{CHOICE} is missing"):
         open_clip_of(tmp_path)
+
+
+def test_a_wrong_tower_gives_one_line(tmp_path: Path):
+    wrong = TINY.model_copy(update={"tower": "no_such_tower"})
+    with pytest.raises(ValueError, match=r"set `clip\.tower`"):
+        build_clip(samples(), wrong, seed=0, folder=tmp_path)
 
 
 def test_weights_that_changed_since_are_refused(tmp_path: Path):
