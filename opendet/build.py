@@ -242,7 +242,11 @@ def chosen_build(root: Path) -> str:
     path = root / "params.yaml"
     if not path.is_file():
         raise ValueError(f"no project here: {root} has no params.yaml; run this in a checkout")
-    name = (yaml.safe_load(path.read_bytes()) or {}).get("build")
+    try:
+        chosen = yaml.safe_load(path.read_bytes())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    name = chosen.get("build") if isinstance(chosen, dict) else None
     if not isinstance(name, str):
         raise ValueError(f"{path} must name a build, such as `build: demo`")
     return name

@@ -1,23 +1,21 @@
-"""The command line of a pipeline program: `python -m pipelines.<stage> [--build NAME]`."""
+"""Runs stages of a build; the command line of `python -m pipelines.<stage> [--build NAME]`."""
 
 import argparse
-import logging
 import os
-import signal
 import sys
-from collections.abc import Callable
-from types import FrameType
-
-from rich.console import Console
-from rich.logging import RichHandler
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import replace
 
 from opendet.build import Build
-from opendet.cluster import ADDRESS_VARIABLE, submit_stage
+from opendet.cluster import ADDRESS_VARIABLE, inside_job, submit_stage
+from opendet.console import dress_logging, exit_code_of, interrupt_on_sigterm
 
-INTERRUPTED = 130
+StageProgram = Callable[[Build], None]
+"""The `main` of a module of pipelines/."""
 
 
-def stage_main(main: Callable[[Build], None], description: str | None) -> None:
+def stage_main(main: StageProgram, description: str | None) -> None:
     """Run one stage of a build, under the build's lock.
 
     What the user must mend is said in one line, with exit code 1. Ctrl-C and SIGTERM stop the job
@@ -28,7 +26,7 @@ def stage_main(main: Callable[[Build], None], description: str | None) -> None:
     parser.add_argument("--actors", type=int, help="Ray actors; 0 runs without Ray")
     parser.add_argument(
         "--address",
-        default=os.environ.get(ADDRESS_VARIABLE, ""),
+        default="",
         help=f"of a Ray cluster's job server, http://...; default: ${ADDRESS_VARIABLE}",
     )
     arguments = parser.parse_args()
@@ -36,39 +34,38 @@ def stage_main(main: Callable[[Build], None], description: str | None) -> None:
 
 
 def run_stages(
-    stages: list[Callable[[Build], None]], build: str, actors: int | None, address: str = ""
+    stages: Iterable[StageProgram],
+    build: str,
+    actors: int | None,
+    address: str = "",
+    *,
+    retrying: bool = False,
 ) -> int:
-    """Run stages of a build one after another; returns the exit code."""
+    """Run stages of a build one after another; returns the exit code.
+
+    The build is locked once for all of them. With `retrying`, their quarantined samples are tried
+    again, and nothing else is done.
+    """
     dress_logging()
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        opened = Build.open(build, actors=actors)
-        for stage in stages:
-            if address:
-                submit_stage(stage.__module__, opened, address)
-            else:
-                with opened.lock():
+    interrupt_on_sigterm()
+    address = address or os.environ.get(ADDRESS_VARIABLE, "")
+    here = not address or inside_job() or retrying
+
+    def work() -> int:
+        opened = replace(Build.open(build, actors=actors), retrying=retrying)
+        # On a cluster it is the jobs that take the lock, one after another.
+        with opened.lock() if here else nullcontext():
+            for stage in stages:
+                if here:
                     stage(opened)
-    except KeyboardInterrupt:
-        logging.error("stopped; what is committed stays, run again to go on")
-        return INTERRUPTED
-    except (ValueError, OSError) as error:
-        logging.error("%s", " ".join(str(error).split()))
-        return 1
-    return 0
+                else:
+                    submit_stage(module_of(stage), opened, address)
+        return 0
+
+    return exit_code_of(work)
 
 
-def dress_logging() -> None:
-    """Log lines by rich on a terminal, plain elsewhere; nothing from libraries below warnings."""
-    handler: logging.Handler
-    if sys.stderr.isatty():
-        console = Console(stderr=True)
-        handler = RichHandler(console=console, show_path=False, show_time=False, markup=False)
-    else:
-        handler = logging.StreamHandler()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
-    logging.getLogger("opendet").setLevel(logging.INFO)
-
-
-def _interrupt(_: int, __: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def module_of(stage: StageProgram) -> str:
+    """The dotted name of a stage's module, also where it is this process's main program."""
+    spec = getattr(sys.modules[stage.__module__], "__spec__", None)
+    return stage.__module__ if spec is None else str(spec.name)

@@ -7,23 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from opendet import stage_order
 from opendet.curate.pool import Prototype
 from opendet.evaluation.predictions import ImagePrediction
 from opendet.record import Record
 
-STAGES = (
-    "source",
-    "caption",
-    "regions",
-    "describe",
-    "clip",
-    "embed",
-    "filter",
-    "prototypes",
-    "shards",
-    "train",
-    "evaluate",
-)
+STAGES = tuple(stage for stage in stage_order.STAGES if stage != "report")
+"""Those that the page speaks of: all but its own."""
 
 
 @dataclass(frozen=True, slots=True)

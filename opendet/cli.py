@@ -1,0 +1,343 @@
+"""The command line `opendet`. Nothing heavy is imported before a command needs it."""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from opendet import __version__
+from opendet.console import FAILED, exit_code_of, say_wrong
+
+if TYPE_CHECKING:
+    from opendet.build import Build
+    from opendet.entry import StageProgram
+
+# The arguments are typed by annotations that typer reads, so they stay real at run time.
+BuildName = Annotated[
+    str,
+    typer.Option("--build", help="A name of configs/; else the one that params.yaml chooses."),
+]
+Actors = Annotated[
+    int | None,
+    typer.Option(min=0, help="Ray actors; 0 runs in one process; else as the config says."),
+]
+Address = Annotated[
+    str,
+    typer.Option(help="A Ray cluster's job server, http://...; else $OPENDET_RAY_ADDRESS."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+app = typer.Typer(
+    name="opendet",
+    help=f"Images in, curated and verified training data and an open-ended detector out. "
+    f"({__version__})",
+    epilog="Begin with [cyan]opendet doctor[/cyan], then [cyan]opendet data build[/cyan].",
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data = typer.Typer(
+    help="Build, check and look into the data of a build.",
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+)
+app.add_typer(data, name="data")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line; the program `opendet`. Always ends with SystemExit."""
+    sys.exit(exit_code_of(partial(_run, sys.argv[1:] if arguments is None else list(arguments))))
+
+
+def _run(arguments: list[str]) -> int:
+    app(args=arguments, prog_name="opendet")  # Ends with SystemExit, or with what a user must mend.
+    return 0
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_show_version, help="Print the version and end."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+# --- making things
+
+
+@data.command("build")
+def build_data(
+    stages: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="STAGE", help="Stages to run; without any, all data stages."),
+    ] = None,
+    build: BuildName = "",
+    until: Annotated[str, typer.Option(help="The last stage, such as filter or report.")] = "",
+    actors: Actors = None,
+    address: Address = "",
+) -> None:
+    """Run the stages that make the data, in their order; what is made already stays.
+
+    Everything up to the shards: [cyan]opendet data build[/cyan]
+
+    With training, evaluation and report: [cyan]opendet data build --until report[/cyan]
+
+    Two stages of another build: [cyan]opendet data build filter shards --build coco_tiny[/cyan]
+    """
+    from opendet.stage_order import choose_stages
+
+    _end(_run_programs(choose_stages(stages or (), until), build, actors, address))
+    from opendet.inspect.stats import ledgers
+    from opendet.inspect.tables import ledger_table, show
+
+    show(ledger_table(ledgers(_opened(build))))
+
+
+@data.command()
+def retry(
+    stage: Annotated[str, typer.Argument(help="A stage with quarantined samples.")],
+    build: BuildName = "",
+) -> None:
+    """Try the quarantined samples of a stage again, and nothing else.
+
+    [cyan]opendet data retry caption[/cyan]
+
+    The stages after it are made anew by [cyan]opendet data build[/cyan], for changed shards only.
+    """
+    from opendet.stage_order import SAMPLE_STAGES, known_stage
+
+    if known_stage(stage) not in SAMPLE_STAGES:
+        raise ValueError(f"{stage} makes one thing of all shards and quarantines no sample")
+    _end(_run_programs((stage,), build, None, retrying=True))
+    left = sum(len(part.quarantined) for part in _opened(build).manifest(stage).parts)
+    typer.echo(f"{stage}: {left} samples are quarantined now")
+    if Path("dvc.yaml").is_file():
+        typer.echo(f"`dvc commit -f {stage}` tells DVC; else its cache may bring the old part back")
+
+
+@app.command()
+def train(build: BuildName = "", actors: Actors = None, address: Address = "") -> None:
+    """Train the detector on the build's shards; killed, it goes on where it was.
+
+    [cyan]opendet train --build demo[/cyan]
+    """
+    _end(_run_programs(("train",), build, actors, address))
+
+
+@app.command()
+def evaluate(build: BuildName = "", actors: Actors = None, address: Address = "") -> None:
+    """Measure the trained detector on the held-out split.
+
+    [cyan]opendet evaluate --build demo[/cyan]
+    """
+    _end(_run_programs(("evaluate",), build, actors, address))
+
+
+@app.command()
+def report(build: BuildName = "", actors: Actors = None, address: Address = "") -> None:
+    """Write the build's HTML page.
+
+    [cyan]opendet report --build demo[/cyan]
+    """
+    _end(_run_programs(("report",), build, actors, address))
+
+
+# --- looking into things
+
+
+@data.command()
+def verify(build: BuildName = "") -> None:
+    """Check every byte of a build against its manifests, and every sample against the ledger.
+
+    [cyan]opendet data verify --build demo[/cyan]
+
+    Ends with 1 and a line for each problem if there is any.
+    """
+    from opendet.inspect.tables import show, verdict_table
+    from opendet.inspect.verify import verify_build
+
+    verdicts = verify_build(_opened(build))
+    show(verdict_table(verdicts))
+    problems = [problem for verdict in verdicts for problem in verdict.problems]
+    for problem in problems:
+        say_wrong(problem)
+    _end(FAILED if problems else 0)
+
+
+@data.command()
+def stats(build: BuildName = "", as_json: AsJson = False) -> None:
+    """What each stage took in, kept, dropped and why; names, captions and boxes.
+
+    [cyan]opendet data stats[/cyan]
+
+    [cyan]opendet data stats --build demo --json[/cyan]
+    """
+    import json
+    from dataclasses import asdict
+
+    from opendet.inspect.stats import build_stats
+    from opendet.inspect.tables import show, stats_lines
+
+    found = build_stats(_opened(build))
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=1))
+    else:
+        show(*stats_lines(found))
+
+
+@data.command()
+def why(
+    key: Annotated[str, typer.Argument(help="A sample's key, such as train-000003.")],
+    build: BuildName = "",
+) -> None:
+    """Tell a sample's whole story: origin, caption, regions, and which stage refused it and why.
+
+    [cyan]opendet data why train-000003[/cyan]
+    """
+    from opendet.inspect.story import story_lines, tell_story
+    from opendet.inspect.tables import show
+
+    show(*story_lines(tell_story(_opened(build), key)))
+
+
+@app.command()
+def detect(
+    images: Annotated[list[Path], typer.Argument(help="Image files: JPEG, PNG or WebP.")],
+    model: Annotated[Path | None, typer.Option(help="A model's folder; else the build's.")] = None,
+    build: BuildName = "",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where drawings go; else detections/, and with --json nowhere."),
+    ] = None,
+    min_score: Annotated[
+        float, typer.Option(min=0, max=1, help="Objects less sure than this are left out.")
+    ] = 0.3,
+    as_json: AsJson = False,
+) -> None:
+    """Find objects and name them: drawn into OUT/<stem>.png, or as JSON, a line per image.
+
+    [cyan]opendet detect photo.jpg[/cyan]
+
+    [cyan]opendet detect folder/*.jpg --model my-model --json > found.jsonl[/cyan]
+    """
+    folder = model or _trained_model(build)
+    from opendet.draw import draw_detections
+    from opendet.predict import Detector
+    from opendet.predict_config import PredictConfig
+    from opendet.predict_files import Unseen, detect_files, drawing_paths, seen_json
+
+    detector = Detector.load(folder, PredictConfig(score_threshold=min_score))
+    out = out or (None if as_json else Path("detections"))
+    targets = drawing_paths(images, out) if out else [None] * len(images)
+    broken = 0
+    for seen, target in zip(detect_files(detector, images), targets, strict=True):
+        if isinstance(seen, Unseen):
+            broken += 1
+            say_wrong(f"{seen.path}: {seen.why}")
+            continue
+        if target:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draw_detections(seen.image, seen.detections).save(target)
+        if as_json:
+            typer.echo(seen_json(seen))
+        else:
+            _tell(seen.path, [names[0] for names in seen.detections.names], target)
+    _end(FAILED if broken else 0)
+
+
+@app.command()
+def doctor() -> None:
+    """Look whether this machine and this project have all that Open-Det needs.
+
+    [cyan]opendet doctor[/cyan]
+    """
+    from opendet.inspect.doctor import examine
+    from opendet.inspect.tables import check_table, show
+
+    checks = examine(Path.cwd())
+    show(check_table(checks))
+    _end(FAILED if any(check.fails for check in checks) else 0)
+
+
+# --- what the commands share
+
+
+def _opened(name: str) -> "Build":
+    from opendet.build import Build
+
+    return Build.open(name)
+
+
+def _run_programs(
+    stages: Sequence[str],
+    build: str,
+    actors: int | None,
+    address: str = "",
+    *,
+    retrying: bool = False,
+) -> int:
+    from opendet.build import chosen_build
+    from opendet.entry import run_stages
+
+    if not build:
+        chosen_build(Path.cwd())  # Outside a project this says so, before anything is imported.
+    sys.path.insert(0, str(Path.cwd()))
+    programs = map(_program_of, stages)
+    return run_stages(programs, build, actors, address, retrying=retrying)
+
+
+def _program_of(stage: str) -> "StageProgram":
+    """The `main` of pipelines/<stage>.py, imported when its turn comes."""
+    import importlib
+
+    name = f"pipelines.{stage}"
+    try:
+        program: Callable[[Build], None] = importlib.import_module(name).main
+    except ModuleNotFoundError as error:
+        if error.name not in ("pipelines", name):
+            raise
+        raise ValueError(
+            f"no project here: {Path.cwd()} has no pipelines/{stage}.py; run this in a checkout"
+        ) from error
+    return program
+
+
+def _trained_model(build: str) -> Path:
+    opened = _opened(build)
+    folder = opened.stage_folder("train") / "model"
+    if not folder.is_dir():
+        raise ValueError(
+            f"the build {opened.name} has no model yet: make one with `opendet data build --until "
+            "train`, or name one with --model"
+        )
+    return folder
+
+
+def _tell(path: Path, names: list[str], target: Path | None) -> None:
+    from opendet.inspect.tables import show
+
+    drawn = f" -> {target}" if target else ""
+    show(f"{path}: {', '.join(names) or 'nothing found'}{drawn}")
+
+
+def _end(code: int) -> None:
+    if code:
+        raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    main()

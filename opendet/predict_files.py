@@ -1,0 +1,101 @@
+"""Detects in image files: each is checked as the stage `source` checks it, and may be refused."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from PIL import Image
+
+from opendet.predict import Detections, Detector
+from opendet.sources.images import decode_upright, inspect_image
+from opendet.sources.listing import RefusedError, printable
+
+MAX_BYTES = 100_000_000
+"""Larger files are not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An image and what was found in it."""
+
+    path: Path
+    image: Image.Image
+    """Upright, RGB."""
+    detections: Detections
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """A file that cannot be looked at."""
+
+    path: Path
+    why: str
+
+
+def detect_files(
+    detector: Detector, paths: Sequence[Path], *, at_once: int = 8
+) -> Iterator[Seen | Unseen]:
+    """What is in each of the files, in their order; `at_once` images are in memory together."""
+    waiting = iter(paths)
+    while group := list(islice(waiting, at_once)):
+        opened = [open_image(path) for path in group]
+        images = [one for one in opened if isinstance(one, Image.Image)]
+        found = iter(detector.detect(images))
+        for path, one in zip(group, opened, strict=True):
+            if isinstance(one, Unseen):
+                yield one
+            else:
+                yield Seen(path, one, next(found))
+
+
+def open_image(path: Path) -> Image.Image | Unseen:
+    """The upright image of a file, or why there is none."""
+    try:
+        if path.is_dir():
+            return Unseen(path, "is a folder: name its images, such as folder/*.jpg")
+        if not path.is_file():
+            return Unseen(path, "there is no such file")
+        if path.stat().st_size > MAX_BYTES:
+            return Unseen(path, f"file too large: more than {MAX_BYTES} bytes")
+        content = path.read_bytes()
+        inspect_image(content)
+        return decode_upright(content)
+    except RefusedError as refusal:
+        return Unseen(path, str(refusal))
+    except OSError as error:
+        return Unseen(path, error.strerror or str(error))
+
+
+def seen_json(seen: Seen) -> str:
+    """One line: file, width, height, and objects with box_xyxy (pixels), score and names."""
+    found = seen.detections
+    objects = [
+        {
+            "box_xyxy": [round(side, 2) for side in found.boxes_xyxy[place].tolist()],
+            "score": round(float(found.scores[place]), 4),
+            "names": found.names[place],
+        }
+        for place in range(len(found))
+    ]
+    width, height = seen.image.size
+    value = {"file": printable(str(seen.path)), "width": width, "height": height}
+    return json.dumps({**value, "objects": objects})
+
+
+def drawing_paths(paths: Iterable[Path], folder: Path) -> list[Path]:
+    """`<folder>/<stem>.png` for each, numbered where two would be one or would be an input."""
+    inputs = {path.resolve() for path in paths}
+    taken: set[Path] = set()
+    chosen = []
+    for path in paths:
+        names = (f"{path.stem}{f'-{n}' if n else ''}.png" for n in range(len(inputs) * 2 + 1))
+        target = next(
+            folder / name
+            for name in names
+            if folder / name not in taken and (folder / name).resolve() not in inputs
+        )
+        taken.add(target)
+        chosen.append(target)
+    return chosen
