@@ -1,7 +1,7 @@
 """The command line `opendet`. Nothing heavy is imported before a command needs it."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,10 +10,10 @@ import typer
 
 from opendet import __version__
 from opendet.console import FAILED, exit_code_of, say_wrong
+from opendet.programs import run_programs
 
 if TYPE_CHECKING:
     from opendet.build import Build
-    from opendet.entry import StageProgram
 
 # The arguments are typed by annotations that typer reads, so they stay real at run time.
 BuildName = Annotated[
@@ -100,7 +100,7 @@ def build_data(
     """
     from opendet.stage_order import choose_stages
 
-    _end(_run_programs(choose_stages(stages or (), until), build, actors, address))
+    _end(run_programs(choose_stages(stages or (), until), build, actors, address))
     from opendet.inspect.stats import ledgers
     from opendet.inspect.tables import ledger_table, show
 
@@ -122,7 +122,7 @@ def retry(
 
     if known_stage(stage) not in SAMPLE_STAGES:
         raise ValueError(f"{stage} makes one thing of all shards and quarantines no sample")
-    _end(_run_programs((stage,), build, None, retrying=True))
+    _end(run_programs((stage,), build, None, retrying=True))
     left = sum(len(part.quarantined) for part in _opened(build).manifest(stage).parts)
     typer.echo(f"{stage}: {left} samples are quarantined now")
     if Path("dvc.yaml").is_file():
@@ -135,7 +135,7 @@ def train(build: BuildName = "", actors: Actors = None, address: Address = "") -
 
     [cyan]opendet train --build demo[/cyan]
     """
-    _end(_run_programs(("train",), build, actors, address))
+    _end(run_programs(("train",), build, actors, address))
 
 
 @app.command()
@@ -144,7 +144,7 @@ def evaluate(build: BuildName = "", actors: Actors = None, address: Address = ""
 
     [cyan]opendet evaluate --build demo[/cyan]
     """
-    _end(_run_programs(("evaluate",), build, actors, address))
+    _end(run_programs(("evaluate",), build, actors, address))
 
 
 @app.command()
@@ -153,7 +153,7 @@ def report(build: BuildName = "", actors: Actors = None, address: Address = "") 
 
     [cyan]opendet report --build demo[/cyan]
     """
-    _end(_run_programs(("report",), build, actors, address))
+    _end(run_programs(("report",), build, actors, address))
 
 
 # --- looking into things
@@ -280,40 +280,6 @@ def _opened(name: str) -> "Build":
     from opendet.build import Build
 
     return Build.open(name)
-
-
-def _run_programs(
-    stages: Sequence[str],
-    build: str,
-    actors: int | None,
-    address: str = "",
-    *,
-    retrying: bool = False,
-) -> int:
-    from opendet.build import chosen_build
-    from opendet.entry import run_stages
-
-    if not build:
-        chosen_build(Path.cwd())  # Outside a project this says so, before anything is imported.
-    sys.path.insert(0, str(Path.cwd()))
-    programs = map(_program_of, stages)
-    return run_stages(programs, build, actors, address, retrying=retrying)
-
-
-def _program_of(stage: str) -> "StageProgram":
-    """The `main` of pipelines/<stage>.py, imported when its turn comes."""
-    import importlib
-
-    name = f"pipelines.{stage}"
-    try:
-        program: Callable[[Build], None] = importlib.import_module(name).main
-    except ModuleNotFoundError as error:
-        if error.name not in ("pipelines", name):
-            raise
-        raise ValueError(
-            f"no project here: {Path.cwd()} has no pipelines/{stage}.py; run this in a checkout"
-        ) from error
-    return program
 
 
 def _trained_model(build: str) -> Path:

@@ -54,13 +54,12 @@ class Check:
 
 
 def examine(root: Path) -> list[Check]:
-    """All checks, of this machine and of the project at `root`. Needs a few seconds."""
+    """All checks, of this machine and of the project at `root`. Takes a few seconds."""
     checks: tuple[Callable[[], Check], ...] = (check_python, check_processor, check_gpu, check_dvc)
     return [
         *(check() for check in checks),
         *(check_package(name) for name in NEEDED),
         *(check_package(name, needed=False) for name in OPTIONAL),
-        check_nltk(),
         *check_project(root),
         check_shadowing(root),
         check_writing(root),
@@ -115,15 +114,16 @@ def check_dvc() -> Check:
     return Check("dvc", True, asked.stdout.strip())
 
 
-def check_nltk() -> Check:
+def check_nltk(folder: Path | None = None, *, needed: bool = False) -> Check:
+    """nltk's data, in a folder or where nltk looks; needed where the config insists on them."""
     from opendet.annotators.noun_phrases import NounPhrases
 
     try:
-        found = NounPhrases("nltk").revision
-    except ValueError:
-        said = "not found; noun phrases come from the built-in grammar (see regions.nltk_folder)"
-        return Check("nltk data", False, said, needed=False)
-    return Check("nltk data", True, found, needed=False)
+        found = NounPhrases("nltk", folder).revision
+    except ValueError as error:
+        said = str(error) if needed else "not found; the built-in grammar finds noun phrases"
+        return Check("nltk data", False, said, needed)
+    return Check("nltk data", True, found, needed)
 
 
 def check_project(root: Path) -> list[Check]:
@@ -131,14 +131,19 @@ def check_project(root: Path) -> list[Check]:
     from opendet.build import Build
 
     if not (root / "params.yaml").is_file():
-        return [Check("project", False, "none in this folder; detect works anywhere", False)]
+        none = Check("project", False, "none in this folder; detect works anywhere", False)
+        return [none, check_nltk()]
     try:
         build = Build.open(root=root)
         card = build.card
     except ValueError as error:
         return [Check("project", False, str(error))]
-    chosen = Check("project", True, f"the build {build.name}")
-    return [chosen, *(_check_batch(batch, root) for batch in card.batches)]
+    regions = build.config.regions
+    return [
+        Check("project", True, f"the build {build.name}"),
+        check_nltk(regions.nltk_folder, needed=regions.tagger == "nltk"),
+        *(_check_batch(batch, root) for batch in card.batches),
+    ]
 
 
 def _check_batch(batch: "Batch", root: Path) -> Check:

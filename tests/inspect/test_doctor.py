@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from opendet.inspect import doctor
-from opendet.inspect.doctor import check_disk, check_package, check_project, check_shadowing
+from opendet.inspect.doctor import (
+    check_disk,
+    check_nltk,
+    check_package,
+    check_project,
+    check_shadowing,
+)
 from tests.cli_world import COCO, SCENES, make_project, run_cli, write_card
 
 
@@ -22,7 +28,7 @@ def test_missing_data_fails_without_telling_where_a_variable_points(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = make_project(tmp_path / "project", {**COCO, "root": "${SOME_TOKEN}/pictures"})
-    (unset,) = check_project(project)[1:]
+    unset = check_project(project)[-1]
     assert unset.fails
     assert "SOME_TOKEN: set it" in unset.said
     monkeypatch.setenv("SOME_TOKEN", "hf_secret")
@@ -40,9 +46,18 @@ def test_a_broken_project(tmp_path: Path) -> None:
     assert "did you mean filter?" in check.said
     write_card(project, {**SCENES, "batches": []})
     assert check_project(project)[0].fails
-    (none,) = check_project(tmp_path)
+    none = check_project(tmp_path)[0]
     assert not none.well
     assert not none.fails, "a model can be asked anywhere"
+
+
+def test_nltk_is_needed_where_the_config_says_so(tmp_path: Path) -> None:
+    config = {"regions": {"tagger": "nltk", "nltk_folder": str(tmp_path / "nowhere")}}
+    project = make_project(tmp_path / "project", SCENES, config)
+    (check,) = [check for check in check_project(project) if check.name == "nltk data"]
+    assert check.fails
+    assert "no folder" in check.said
+    assert not check_nltk(tmp_path / "nowhere").fails
 
 
 def test_python_in_datasets_hides_the_library(tmp_path: Path) -> None:
