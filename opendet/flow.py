@@ -9,6 +9,7 @@ is simply run again.
 
 import logging
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -175,7 +176,7 @@ def ray_session(cpus: int, address: str = "") -> Iterator[None]:
     """A private local Ray on loopback that ends with the block, or a cluster's own.
 
     Inside a Ray job `address` is "auto". Ray's logs and bars are silenced: the run's progress is
-    ours.
+    ours. Within `one_ray` a session goes on to the next one instead of ending.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not address:
@@ -185,20 +186,40 @@ def ray_session(cpus: int, address: str = "") -> Iterator[None]:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     import ray
 
-    if address:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    else:
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+    if not ray.is_initialized():
+        _start_ray(cpus, address)
     try:
         yield
     finally:
-        ray.shutdown()
+        if not _shared_by_stages:
+            ray.shutdown()
+
+
+@contextmanager
+def one_ray() -> Iterator[None]:
+    """Let all sessions of the block share one Ray, begun by the first that needs it."""
+    global _shared_by_stages
+    _shared_by_stages = True
+    try:
+        yield
+    finally:
+        _shared_by_stages = False
+        if "ray" in sys.modules:
+            sys.modules["ray"].shutdown()
+
+
+_shared_by_stages = False
+
+
+def _start_ray(cpus: int, address: str) -> None:
+    import ray
+
+    silent: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address:
+        ray.init(address=address, **silent)
+    else:
+        cpus = max(cpus, os.cpu_count() or 1)  # a later stage of the session may book more
+        ray.init(address="local", num_cpus=cpus, include_dashboard=False, **silent)
 
 
 class ShardActor(Generic[In, Out]):

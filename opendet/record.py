@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 BoxXYXY = tuple[float, float, float, float]
 
+NAME_REFUSALS = frozenset({"no name", "disagrees", "not judged"})
+"""Reasons of the stage `filter` that speak against a region's name and not against its box."""
+
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
@@ -66,11 +69,16 @@ class Region:
     agreement_from: Provenance | None = None
     refusal: str = ""
     """Why the stage `filter` refused it; empty for a region that is kept. A refused region stays
-    in the record, so that nobody has to ask where it went; no loss uses it."""
+    in the record, so that nobody has to ask where it went; no loss uses its name."""
 
     @property
     def kept(self) -> bool:
         return not self.refusal
+
+    @property
+    def has_object(self) -> bool:
+        """Whether its box may be learned from: there is one object, whatever it is called."""
+        return not self.crowd and (self.kept or self.refusal in NAME_REFUSALS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,12 @@
     .opendet/work/<build>/<stage>/<fingerprint>/
         attempts/<shard>-<random>/   private to one attempt; swept when the next run begins
         parts/<shard>-<digest>/      renamed from an attempt after fsync; named by its content
-        commits/<shard>.json         written last; the only thing that makes a part count
+        commits/<shard>-<inputs>.json  written last; the only thing that makes a part count
 
-A part's folder is never changed once it is there, so replacing a part (after `retry`, or when its
-input changed) is one rename of its commit record: a reader sees the old part or the new one. The
-driver alone writes commit records, under the build's lock.
+A part's folder is never changed once it is there, so replacing a part (after `retry`) is one rename
+of its commit record: a reader sees the old part or the new one. A commit record is named by what
+its part was made from, so that going back to an older input finds the older part, and asks no model
+again. The driver alone writes commit records, under the build's lock.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from opendet.files import fsync_path, write_durably
+from opendet.files import canonical_json, fsync_path, write_durably
 from opendet.manifest import (
     FileStamp,
     Manifest,
@@ -73,15 +74,17 @@ class WorkFolder:
 
     def commit(self, commit: PartCommit) -> None:
         """Make a part count."""
-        write_durably(self._commit_path(commit.shard.name), commit_text(commit).encode())
+        path = self._commit_path(commit.shard.name, commit.inputs)
+        write_durably(path, commit_text(commit).encode())
 
     def committed(self, task: Task) -> PartCommit | None:
         """The task's commit record, if its part is there and was made from the same inputs."""
-        path = self._commit_path(task.shard.name)
+        path = self._commit_path(task.shard.name, task.inputs)
         if not path.exists():
             return None
         commit = read_commit(path)
-        if commit.shard != task.shard or commit.inputs != task.inputs:
+        assert commit.inputs == task.inputs, f"{path} speaks of other inputs"
+        if commit.shard != task.shard:
             return None
         folder = self.part_folder(task.shard.name, commit.files)
         whole = all(
@@ -116,16 +119,18 @@ class WorkFolder:
             _replace_folder(staging, target)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-        self._forget_all_but(manifest.parts)
+        self._forget_replaced(manifest.parts)
 
-    def _commit_path(self, shard: str) -> Path:
-        return self.root / "commits" / f"{shard}.json"
+    def _commit_path(self, shard: str, inputs: dict[str, str]) -> Path:
+        digest = hashlib.sha256(canonical_json(inputs).encode()).hexdigest()[:16]
+        return self.root / "commits" / f"{shard}-{digest}.json"
 
-    def _forget_all_but(self, parts: Iterable[PartCommit]) -> None:
-        """Remove parts that no commit record of the published manifest speaks of."""
-        current = {self.part_folder(part.shard.name, part.files).name for part in parts}
-        for folder in (self.root / "parts").iterdir() if current else ():
-            if folder.name not in current:
+    def _forget_replaced(self, published: Iterable[PartCommit]) -> None:
+        """Remove parts that no commit record speaks of: `retry` has replaced them."""
+        commits = [read_commit(path) for path in (self.root / "commits").glob("*.json")]
+        current = {self.part_folder(part.shard.name, part.files) for part in (*commits, *published)}
+        for folder in (self.root / "parts").iterdir():
+            if folder not in current:
                 shutil.rmtree(folder)
 
 

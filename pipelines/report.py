@@ -3,15 +3,21 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from opendet.build import Build, digest_of
+from opendet.build import Build
 from opendet.entry import stage_main
 from opendet.evaluation.report import render_report, write_report
 from opendet.evaluation.report_gather import gather
+from opendet.files import sha256_of
 
 
 def main(build: Build) -> None:
     config = build.config.report
     inputs = gather(build.folder)
+    shown = {
+        path.relative_to(build.folder).as_posix(): sha256_of(path)
+        for path in sorted(build.folder.glob("*/*.json"))
+        if path.parent.name != "report" and path.name != "report.json"
+    }
 
     def make(folder: Path) -> Mapping[str, int]:
         iou = build.config.evaluate.match_iou
@@ -20,9 +26,7 @@ def main(build: Build) -> None:
         return {"bytes": len(page.encode())}
 
     fingerprint = build.fingerprint("report", config)
-    build.run_whole(
-        "report", fingerprint, inputs={"gathered": digest_of([repr(inputs)])}, make=make
-    )
+    build.run_whole("report", fingerprint, inputs=shown, make=make)
     print(f"report: {build.stage_folder('report') / 'report.html'}")  # noqa: T201 - the run's result
 
 

@@ -1,7 +1,8 @@
 """Shards as examples to train on, and as truth to judge by.
 
 The two never meet: training sees the names that the build gave to kept regions, evaluation the
-labels that the source gave to all of them.
+labels that the source gave to all of them. A region refused for its name alone keeps its box in
+training: without it the detector would be told that a visible object is background.
 """
 
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ class Truth:
 
 
 class ExampleSet:
-    """Examples with the names of kept regions, resized and augmented."""
+    """Examples with their objects and the names of kept regions, resized and augmented."""
 
     def __init__(self, shards: ShardSet, config: LoaderConfig) -> None:
         self._shards = shards
@@ -112,14 +113,14 @@ def truth_of(record: Record) -> Truth:
 
 
 def training_example(sample: Sample) -> Example:
-    """The whole image with its kept and named regions."""
+    """The whole image with its objects; those whose name was refused have no name."""
     record = sample.record
-    regions = [region for region in record.regions if region.kept and region.names]
+    regions = [region for region in record.regions if region.has_object]
     return Example(
         key=record.key,
         image=functional.pil_to_tensor(decoded(sample)),
         boxes_xyxy=_boxes([region.box_xyxy for region in regions]),
-        names=tuple(region.names for region in regions),
+        names=tuple(region.names if region.kept else () for region in regions),
         original_hw=(record.height, record.width),
     )
 

@@ -21,13 +21,14 @@ CONFIG = LoaderConfig(
 )  # fmt: skip
 
 
-def test_training_sees_kept_and_named_regions_only() -> None:
+def test_training_sees_objects_and_the_names_that_were_kept() -> None:
     kept = world.region((1, 2, 20, 30), "kept")
-    regions = (kept, world.region((3, 3, 9, 9), "no", "too small"), replace(kept, names=()))
-    example = training_example(world.painted("k", regions=regions))
-    assert example.names == (("kept",),)
-    assert example.boxes_xyxy.tolist() == [[1, 2, 20, 30]]
-    assert example.image.shape == (3, 48, 64)
+    doubted = world.region((5, 5, 15, 15), "doubted", "disagrees")
+    small = world.region((3, 3, 9, 9), "no", "too small")
+    crowd = replace(kept, crowd=True)
+    example = training_example(world.painted("k", regions=(kept, doubted, small, crowd)))
+    assert example.names == (("kept",), ())
+    assert example.boxes_xyxy.tolist() == [[1, 2, 20, 30], [5, 5, 15, 15]]
 
 
 def test_truth_is_every_label_of_the_source() -> None:
