@@ -10,6 +10,7 @@ from dataclasses import replace
 from opendet.build import Build
 from opendet.cluster import ADDRESS_VARIABLE, inside_job, submit_stage
 from opendet.console import dress_logging, exit_code_of, interrupt_on_sigterm
+from opendet.flow import one_ray
 
 StageProgram = Callable[[Build], None]
 """The `main` of a module of pipelines/."""
@@ -54,7 +55,7 @@ def run_stages(
     def work() -> int:
         opened = replace(Build.open(build, actors=actors), retrying=retrying)
         # On a cluster it is the jobs that take the lock, one after another.
-        with opened.lock() if here else nullcontext():
+        with opened.lock() if here else nullcontext(), one_ray():
             for stage in stages:
                 if here:
                     stage(opened)
