@@ -68,8 +68,9 @@ class ClipConfig(Section):
     trust: float = Field(default=1.0, gt=0, le=1)
     """Share of a batch that counts in the second half of the training: the crops with the highest
     losses are the likely errors. 1 trusts every crop."""
-    threads: int = Field(default=2, ge=1)
-    """Of the training. The same number gives the same weights."""
+    threads: int = Field(default=1, ge=1)
+    """Of the training. The same number gives the same weights. Two on a busy machine wait for each
+    other and are slower than one."""
 
 
 @dataclass(frozen=True, slots=True)
