@@ -9,6 +9,7 @@ is simply run again.
 
 import logging
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -215,11 +216,13 @@ def _start_ray(cpus: int, address: str) -> None:
     import ray
 
     silent: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     if address:
         ray.init(address=address, **silent)
     else:
         cpus = max(cpus, os.cpu_count() or 1)  # a later stage of the session may book more
         ray.init(address="local", num_cpus=cpus, include_dashboard=False, **silent)
+    signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts one in its place that dumps its stack
 
 
 class ShardActor(Generic[In, Out]):

@@ -286,3 +286,23 @@ def test_local_ray_listens_on_loopback_only(ray_of_two: None) -> None:
     ]
     assert sockets
     assert {address.removeprefix("::ffff:") for address in sockets} <= {"127.0.0.1", "::1"}
+
+
+def test_sigterm_ends_a_run_on_ray_as_ctrl_c_does(tmp_path: Path) -> None:
+    """Ray installs a handler of its own; ours must be the one that answers."""
+    script = tmp_path / "main.py"
+    script.write_text(
+        "from opendet.console import exit_code_of, interrupt_on_sigterm\n"
+        f"interrupt_on_sigterm()\ndef work():\n    exec({MAIN!r}, globals())\n    return 0\n"
+        "raise SystemExit(exit_code_of(work))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path), "1", "0.5"], stderr=subprocess.PIPE, text=True
+    )
+    while not (tmp_path / "calls").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert said == "stopped; what is committed stays, run again to go on\n"
