@@ -11,8 +11,9 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,8 @@ from opendet.work import WorkFolder
 
 # Deaths of workers on one shard, without a guilty sample, before the machine is to blame.
 MAX_UNEXPLAINED_DEATHS = 25
+# An actor without a place for so long is worth a line in the log.
+PLACE_SECONDS = 60.0
 POISON = "the process died on this sample alone, twice"
 
 log = logging.getLogger(__name__)
@@ -117,12 +120,7 @@ def run_whole(
     commit = work.committed(task)
     made = 0 if commit else 1
     if commit is None:
-        if cpus:
-            import ray
-
-            files = ray.get(ray.remote(num_cpus=cpus)(_make_whole).remote(make, work))
-        else:
-            files = _make_whole(make, work)
+        files = _make_whole_on_ray(stage, make, work, cpus) if cpus else _make_whole(make, work)
         commit = PartCommit(WHOLE, 0, 0, (), (), {}, files, inputs)
         work.commit(commit)
     return Ran(Manifest(stage, fingerprint, (commit,)), made)
@@ -233,6 +231,9 @@ class ShardActor(Generic[In, Out]):
         self._work = work
         self._worker: Worker[In, Out] | None = None
 
+    def ready(self) -> None:
+        """Answers once the actor has a place and a process."""
+
     def make(self, task: Task, poison: dict[str, str]) -> PartCommit:
         """Run the shard and write its part; the driver commits it."""
         outcome = run_shard(self._stage, self._loaded(), task, poison=poison)
@@ -285,6 +286,83 @@ class _Job:
             self.accused = self.suspects[0]
 
 
+class _Crew(Generic[In, Out]):
+    """A run's actors: on their way to a place on the cluster, idle, or at work.
+
+    A shard is given only to an actor that has come: one that was promised to an actor for which
+    there is no room would wait for ever, since those that came do not leave.
+    """
+
+    def __init__(self, stage: Stage[In, Out], work: WorkFolder, size: int) -> None:
+        import ray
+
+        self.idle: list[Any] = []
+        self._stage = stage
+        self._remote: Any = ray.remote(num_cpus=1, num_gpus=stage.gpus, max_restarts=0)(ShardActor)
+        self._arguments = (ray.put(stage), work)
+        self._coming: dict[Any, Any] = {}  # what each will answer, and the actor
+        self._lost = 0
+        self._warn_at: float | None = time.monotonic() + PLACE_SECONDS
+        for _ in range(size):
+            self.hire()
+
+    def hire(self) -> None:
+        actor = self._remote.remote(*self._arguments)
+        self._coming[actor.ready.remote()] = actor
+
+    def wait(self, running: Iterable[Any]) -> Any | None:
+        """The next of the running calls to end; None where something else happened first."""
+        import ray
+
+        patience = None
+        if self._coming and self._warn_at:
+            patience = max(self._warn_at - time.monotonic(), 0.0)
+        done, _ = ray.wait([*self._coming, *running], num_returns=1, timeout=patience)
+        if not done:
+            self._warn()
+        elif done[0] in self._coming:
+            self._arrive(done[0])
+        else:
+            return done[0]
+        return None
+
+    def _arrive(self, answer: Any) -> None:
+        import ray
+        from ray.exceptions import RayActorError
+
+        actor = self._coming.pop(answer)
+        try:
+            ray.get(answer)
+        except RayActorError as error:
+            self._lost += 1
+            if error.actor_init_failed or self._lost > MAX_UNEXPLAINED_DEATHS:
+                raise
+            self.hire()
+        else:
+            self.idle.append(actor)
+
+    def _warn(self) -> None:
+        self._warn_at = None
+        log.warning(
+            "%s: %d actors wait for a place: each asks for %s; free on the cluster: %s",
+            self._stage.name,
+            len(self._coming),
+            _in_words({"CPU": 1.0, "GPU": self._stage.gpus}),
+            _free_in_words(),
+        )
+
+
+def _free_in_words() -> str:
+    import ray
+
+    free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+    return _in_words({kind: free.get(kind, 0.0) for kind in ("CPU", "GPU")})
+
+
+def _in_words(resources: Mapping[str, float]) -> str:
+    return ", ".join(f"{count:g} {kind}" for kind, count in resources.items())
+
+
 def _run_on_ray(
     stage: Stage[In, Out], tasks: Sequence[Task], work: WorkFolder, actors: int
 ) -> Iterator[PartCommit]:
@@ -294,36 +372,53 @@ def _run_on_ray(
     import ray
     from ray.exceptions import RayActorError, RayTaskError
 
-    remote = ray.remote(num_cpus=1, num_gpus=stage.gpus, max_restarts=0)(ShardActor)
-    shared = ray.put(stage)
+    crew = _Crew(stage, work, actors)
     waiting = deque(_Job(task) for task in tasks)
-    idle: list[Any] = [remote.remote(shared, work) for _ in range(actors)]
     running: dict[Any, tuple[_Job, Any]] = {}
     while waiting or running:
-        while waiting and idle:
-            job, actor = waiting.popleft(), idle.pop()
+        while waiting and crew.idle:
+            job, actor = waiting.popleft(), crew.idle.pop()
             running[_start(actor, job)] = (job, actor)
-        [done], _ = ray.wait(list(running), num_returns=1)
+        done = crew.wait(running)
+        if done is None:
+            continue
         job, actor = running.pop(done)
         try:
             commit: PartCommit | None = ray.get(done)
         except RayTaskError as error:
             raise error.cause from None
         except RayActorError as error:
-            if error.actor_init_failed:
-                raise
-            idle.append(remote.remote(shared, work))
+            crew.hire()
             job.died([sample.key for sample in stage.read(job.task)])
             if job.deaths > MAX_UNEXPLAINED_DEATHS:
                 raise RuntimeError(_blame_machine(stage.name, job)) from error
             waiting.appendleft(job)
             continue
-        idle.append(actor)
+        crew.idle.append(actor)
         if commit is None:
             job.survived()
             waiting.appendleft(job)
         else:
             yield commit
+
+
+def _make_whole_on_ray(
+    stage: str, make: Callable[[Path], Mapping[str, Any]], work: WorkFolder, cpus: int
+) -> dict[str, FileStamp]:
+    import ray
+    from ray.exceptions import RayTaskError
+
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    largest = max((node["Resources"].get("CPU", 0.0) for node in nodes), default=0.0)
+    if cpus > largest:
+        log.warning("%s waits for a node of %d CPUs; the largest has %g", stage, cpus, largest)
+    try:
+        files: dict[str, FileStamp] = ray.get(
+            ray.remote(num_cpus=cpus)(_make_whole).remote(make, work)
+        )
+    except RayTaskError as error:
+        raise error.cause from None
+    return files
 
 
 def _start(actor: Any, job: _Job) -> Any:
