@@ -20,17 +20,19 @@ from typing import Any
 
 import yaml
 
+from opendet.actors import ray_session
 from opendet.cluster import inside_job
 from opendet.config import Config, load_config
 from opendet.files import exclusive_lock, write_json_durably
 from opendet.fingerprint import stage_fingerprint
-from opendet.flow import WHOLE, WHOLE_METRICS, Ran, ray_session, retry, run, run_whole
+from opendet.flow import Ran, retry, run, run_whole
 from opendet.manifest import Manifest, PartCommit, read_manifest
 from opendet.parts import read_record_part, read_samples, write_record_part
 from opendet.record import Record
 from opendet.sample import Sample
 from opendet.schema import read_records
 from opendet.section import Section
+from opendet.shard_run import WHOLE, WHOLE_METRICS
 from opendet.sources.card import SourceCard, read_card
 from opendet.sources.image_files import ImageFiles
 from opendet.stage import In, Out, Stage, Task, Worker

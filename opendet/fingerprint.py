@@ -20,8 +20,8 @@ PACKAGE = Path(__file__).resolve().parent
 ENGINE = frozenset(
     f"opendet.{name}"
     for name in (
-        *("build", "cluster", "config", "console", "entry", "fingerprint", "flow", "progress"),
-        *("shard_run", "stage", "work"),
+        *("actors", "build", "cluster", "config", "console", "entry", "fingerprint", "flow"),
+        *("poison", "progress", "shard_run", "stage", "work"),
     )
 )
 """Modules that decide how a stage runs, and not what it makes."""

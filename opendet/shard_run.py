@@ -9,13 +9,18 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Generic
+from pathlib import Path
+from typing import Any, Generic
 
-from opendet.manifest import DroppedEntry, PartCommit, QuarantinedEntry
+from opendet.files import write_json_durably
+from opendet.manifest import DroppedEntry, FileStamp, PartCommit, QuarantinedEntry, ShardName
 from opendet.sample import Dropped
 from opendet.stage import In, Keyed, Out, Stage, Task, Worker
 from opendet.work import WorkFolder
 
+WHOLE = ShardName("whole", "", "")
+"""What stands for all shards where a stage makes one thing of them."""
+WHOLE_METRICS = "metrics.json"
 BATCHES_AHEAD = 2
 _MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EROFS}
 
@@ -75,6 +80,15 @@ def make_part(
         files=files,
         inputs=task.inputs,
     )
+
+
+def make_whole(make: Callable[[Path], Mapping[str, Any]], work: WorkFolder) -> dict[str, FileStamp]:
+    """Let `make` fill the one part of a stage that makes one thing, its metrics beside it."""
+
+    def fill(folder: Path) -> None:
+        write_json_durably(folder / WHOLE_METRICS, dict(make(folder)))
+
+    return work.write_part(WHOLE.name, fill)
 
 
 def merge_retry(

@@ -20,10 +20,11 @@ import flow_world as world
 import pytest
 from project_world import make_project, published, start_build
 
-from opendet import flow
+from opendet import actors
+from opendet.actors import ray_session
 from opendet.build import Build
 from opendet.cluster import INSECURE_VARIABLE, check_address, submit_stage
-from opendet.flow import ray_session, run
+from opendet.flow import run
 from opendet.work import WorkFolder
 
 # Other tests' Rays live on this machine too. Ray gives every node's agent the same port, and lets a
@@ -233,7 +234,7 @@ def test_more_actors_than_the_cluster_has_room_for(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Those that find a place do all the work, and what the others wait for is said."""
-    monkeypatch.setattr(flow, "PLACE_SECONDS", 0.5)
+    monkeypatch.setattr(actors, "PLACE_SECONDS", 0.5)
     caplog.set_level(logging.INFO, logger="opendet")
     stage = world.stage(world.Captioner(seconds=0.3))
     with ray_session(2, cluster.head):

@@ -14,8 +14,10 @@ from pathlib import Path
 import flow_world as world
 import pytest
 
+from opendet.actors import ray_session
 from opendet.files import BusyError, exclusive_lock
-from opendet.flow import POISON, Ran, ray_session, retry, run
+from opendet.flow import Ran, retry, run
+from opendet.poison import POISON
 from opendet.shard_run import make_part, run_shard
 from opendet.work import WorkFolder
 
@@ -24,7 +26,8 @@ import sys
 from pathlib import Path
 import flow_world as world
 from opendet.files import exclusive_lock
-from opendet.flow import ray_session, run
+from opendet.actors import ray_session
+from opendet.flow import run
 from opendet.work import WorkFolder
 
 folder, actors, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])

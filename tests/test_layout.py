@@ -16,7 +16,7 @@ PROGRAMS = sorted(
     path.stem for path in (ROOT / "pipelines").glob("*.py") if path.stem != "__init__"
 )
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-RUNS_STAGES = ("build", "flow", "shard_run", "work")
+RUNS_STAGES = ("actors", "build", "flow", "shard_run", "work")
 
 
 def tracked(*patterns: str) -> list[str]:

@@ -1,0 +1,259 @@
+"""Ray, all of it: a session, actors that take shard after shard, and what happens when they die.
+
+Actors schedule shards at least once; the commit protocol (`opendet.work`) makes it exactly once. An
+actor loads its worker once. One that dies is replaced, and the samples of the shard it died on are
+halved (`opendet.poison`) until the one that kills its process stands alone; it is quarantined, the
+others go on. A kill from outside finds no guilty sample, and the shard is simply run again.
+"""
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Generic
+
+from opendet.manifest import FileStamp, PartCommit
+from opendet.poison import MAX_UNEXPLAINED_DEATHS, Job
+from opendet.shard_run import make_part, make_whole, run_shard
+from opendet.stage import In, Out, Stage, Task, Worker
+from opendet.work import WorkFolder
+
+# Seconds that actors may wait for a place before a line says so.
+PLACE_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def ray_session(cpus: int, address: str = "") -> Iterator[None]:
+    """A private local Ray on loopback that ends with the block, or a cluster's own.
+
+    Inside a Ray job `address` is "auto". Ray's logs and bars are silenced: the run's progress is
+    ours. Within `one_ray` a session goes on to the next one instead of ending.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if not address:
+        # A private Ray lives as long as this process and needs no token file. With clusters off,
+        # it takes 127.0.0.1 for its node's address, and each of its servers binds to that alone.
+        os.environ["RAY_AUTH_MODE"] = "disabled"
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    import ray
+
+    if not ray.is_initialized():
+        _start_ray(cpus, address)
+    try:
+        yield
+    finally:
+        if not _shared_by_stages:
+            ray.shutdown()
+
+
+@contextmanager
+def one_ray() -> Iterator[None]:
+    """Let all sessions of the block share one Ray, begun by the first that needs it."""
+    global _shared_by_stages
+    _shared_by_stages = True
+    try:
+        yield
+    finally:
+        _shared_by_stages = False
+        if "ray" in sys.modules:
+            sys.modules["ray"].shutdown()
+
+
+_shared_by_stages = False
+
+
+def _start_ray(cpus: int, address: str) -> None:
+    import ray
+
+    silent: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    if address:
+        ray.init(address=address, **silent)
+    else:
+        cpus = max(cpus, os.cpu_count() or 1)  # a later stage of the session may book more
+        ray.init(address="local", num_cpus=cpus, include_dashboard=False, **silent)
+    signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts one in its place that dumps its stack
+
+
+class ShardActor(Generic[In, Out]):
+    """Lives in a process of its own: one worker, shard after shard."""
+
+    def __init__(self, stage: Stage[In, Out], work: WorkFolder) -> None:
+        self._stage = stage
+        self._work = work
+        self._worker: Worker[In, Out] | None = None
+
+    def ready(self) -> None:
+        """Answers once the actor has a place and a process."""
+
+    def make(self, task: Task, poison: dict[str, str]) -> PartCommit:
+        """Run the shard and write its part; the driver commits it."""
+        outcome = run_shard(self._stage, self._loaded(), task, poison=poison)
+        return make_part(self._stage, task, outcome, self._work)
+
+    def probe(self, task: Task, keys: list[str]) -> None:
+        """Run some samples for nothing but to see whether this process survives them."""
+        run_shard(self._stage, self._loaded(), task, only=keys)
+
+    def _loaded(self) -> Worker[In, Out]:
+        if self._worker is None:
+            _cap_gpu_memory(self._stage.gpus)
+            self._worker = self._stage.load()
+        return self._worker
+
+
+def _cap_gpu_memory(share: float) -> None:
+    """Hold this process to its share of a GPU: Ray's share is book-keeping and stops nobody."""
+    if 0 < share < 1:
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.set_per_process_memory_fraction(share)
+
+
+class _Crew(Generic[In, Out]):
+    """A run's actors: on their way to a place on the cluster, idle, or at work.
+
+    A shard is given only to an actor that has come: one that was promised to an actor for which
+    there is no room would wait for ever, since those that came do not leave.
+    """
+
+    def __init__(self, stage: Stage[In, Out], work: WorkFolder, size: int) -> None:
+        import ray
+
+        self.idle: list[Any] = []
+        self._stage = stage
+        self._remote: Any = ray.remote(num_cpus=1, num_gpus=stage.gpus, max_restarts=0)(ShardActor)
+        self._arguments = (ray.put(stage), work)
+        self._coming: dict[Any, Any] = {}  # what each will answer, and the actor
+        self._lost = 0
+        self._warn_at: float | None = time.monotonic() + PLACE_SECONDS
+        for _ in range(size):
+            self.hire()
+
+    def hire(self) -> None:
+        actor = self._remote.remote(*self._arguments)
+        self._coming[actor.ready.remote()] = actor
+
+    def wait(self, running: Iterable[Any]) -> Any | None:
+        """The next of the running calls to end; None where something else happened first."""
+        import ray
+
+        patience = None
+        if self._coming and self._warn_at:
+            patience = max(self._warn_at - time.monotonic(), 0.0)
+        done, _ = ray.wait([*self._coming, *running], num_returns=1, timeout=patience)
+        if not done:
+            self._warn()
+        elif done[0] in self._coming:
+            self._arrive(done[0])
+        else:
+            return done[0]
+        return None
+
+    def _arrive(self, answer: Any) -> None:
+        import ray
+        from ray.exceptions import RayActorError
+
+        actor = self._coming.pop(answer)
+        try:
+            ray.get(answer)
+        except RayActorError as error:
+            self._lost += 1
+            if error.actor_init_failed or self._lost > MAX_UNEXPLAINED_DEATHS:
+                raise
+            self.hire()
+        else:
+            self.idle.append(actor)
+
+    def _warn(self) -> None:
+        self._warn_at = None
+        log.warning(
+            "%s: %d actors wait for a place: each asks for %s; free on the cluster: %s",
+            self._stage.name,
+            len(self._coming),
+            _in_words({"CPU": 1.0, "GPU": self._stage.gpus}),
+            _free_in_words(),
+        )
+
+
+def _free_in_words() -> str:
+    import ray
+
+    free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+    return _in_words({kind: free.get(kind, 0.0) for kind in ("CPU", "GPU")})
+
+
+def _in_words(resources: Mapping[str, float]) -> str:
+    return ", ".join(f"{count:g} {kind}" for kind, count in resources.items())
+
+
+def run_on_ray(
+    stage: Stage[In, Out], tasks: Sequence[Task], work: WorkFolder, actors: int
+) -> Iterator[PartCommit]:
+    """Yield the parts as they are made, by `actors` actors, whatever dies meanwhile."""
+    if not tasks:
+        return
+    import ray
+    from ray.exceptions import RayActorError, RayTaskError
+
+    crew = _Crew(stage, work, actors)
+    waiting = deque(Job(task) for task in tasks)
+    running: dict[Any, tuple[Job, Any]] = {}
+    while waiting or running:
+        while waiting and crew.idle:
+            job, actor = waiting.popleft(), crew.idle.pop()
+            running[_start(actor, job)] = (job, actor)
+        done = crew.wait(running)
+        if done is None:
+            continue
+        job, actor = running.pop(done)
+        try:
+            commit: PartCommit | None = ray.get(done)
+        except RayTaskError as error:
+            raise error.cause from None
+        except RayActorError as error:
+            crew.hire()
+            job.died([sample.key for sample in stage.read(job.task)])
+            if job.deaths > MAX_UNEXPLAINED_DEATHS:
+                raise RuntimeError(job.blame_machine(stage.name)) from error
+            waiting.appendleft(job)
+            continue
+        crew.idle.append(actor)
+        if commit is None:
+            job.survived()
+            waiting.appendleft(job)
+        else:
+            yield commit
+
+
+def make_whole_on_ray(
+    stage: str, make: Callable[[Path], Mapping[str, Any]], work: WorkFolder, cpus: int
+) -> dict[str, FileStamp]:
+    import ray
+    from ray.exceptions import RayTaskError
+
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    largest = max((node["Resources"].get("CPU", 0.0) for node in nodes), default=0.0)
+    if cpus > largest:
+        log.warning("%s waits for a node of %d CPUs; the largest has %g", stage, cpus, largest)
+    try:
+        files: dict[str, FileStamp] = ray.get(
+            ray.remote(num_cpus=cpus)(make_whole).remote(make, work)
+        )
+    except RayTaskError as error:
+        raise error.cause from None
+    return files
+
+
+def _start(actor: Any, job: Job) -> Any:
+    if job.suspects:
+        return actor.probe.remote(job.task, job.probed())
+    return actor.make.remote(job.task, job.poison)
