@@ -5,6 +5,8 @@ start, so that whoever runs the shard, the worker sees the same batches.
 """
 
 import errno
+import os
+import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +24,11 @@ WHOLE = ShardName("whole", "", "")
 """What stands for all shards where a stage makes one thing of them."""
 WHOLE_METRICS = "metrics.json"
 BATCHES_AHEAD = 2
-_MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EROFS}
+_MACHINE_ERRORS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+}
+_FOLDERS = re.compile(r"(?<![\w./:])/(?:[^\s/:'\"]+/)+")
 
 
 @dataclass
@@ -165,8 +171,17 @@ def _call(
 
 def _quarantine(stage: str, key: str, error: Exception, attempt: int) -> QuarantinedEntry:
     _raise_if_machine(error)
-    first_line = (str(error).splitlines() or [""])[0]
-    return QuarantinedEntry(key, stage, f"{type(error).__name__}: {first_line}", attempt)
+    return QuarantinedEntry(key, stage, f"{type(error).__name__}: {_said(error)}", attempt)
+
+
+def _said(error: Exception) -> str:
+    """An error's first line, without this machine's folders: the ledger is the same anywhere."""
+    if isinstance(error, OSError) and error.strerror:
+        file = f": {Path(os.fsdecode(error.filename)).name}" if error.filename else ""
+        said = f"{error.strerror}{file}"
+    else:
+        said = _FOLDERS.sub("", (str(error).splitlines() or [""])[0])
+    return said.encode(errors="backslashreplace").decode()  # a file's name may be no Unicode
 
 
 def _raise_if_machine(error: Exception) -> None:

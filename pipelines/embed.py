@@ -6,10 +6,10 @@ from pathlib import Path
 
 from opendet.build import Build, digest_of, stamps_of
 from opendet.curate.embed import EmbeddedRecord, Embedder, tally
-from opendet.curate.vectors import write_vectors
+from opendet.curate.vectors import read_vectors, with_vectors, write_vectors
 from opendet.entry import stage_main
 from opendet.parts import read_samples, with_pixels
-from opendet.schema import write_records
+from opendet.schema import read_records, write_records
 from opendet.stage import Stage
 
 
@@ -27,6 +27,7 @@ def main(build: Build) -> None:
         load=partial(Embedder, clip, names, config),
         write=write_part,
         prepare=partial(with_pixels, build.images()),
+        reread=read_part,
         tally=tally,
         batch_size=build.config.run.batch_size,
         gpus=build.config.run.gpus,
@@ -37,6 +38,11 @@ def main(build: Build) -> None:
 def write_part(folder: Path, shard: str, items: Sequence[EmbeddedRecord]) -> None:
     write_records(folder / f"{shard}.parquet", [item.record for item in items])
     write_vectors(folder / f"{shard}.vectors.parquet", items)
+
+
+def read_part(folder: Path, shard: str) -> list[EmbeddedRecord]:
+    records = read_records(folder / f"{shard}.parquet")
+    return with_vectors(records, read_vectors(folder / f"{shard}.vectors.parquet"))
 
 
 if __name__ == "__main__":

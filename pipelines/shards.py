@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from opendet.build import Build
-from opendet.curate.shards import Packer, tally, write_index, write_part
+from opendet.curate.shards import Packer, read_part, tally, write_index, write_part
 from opendet.entry import stage_main
 from opendet.manifest import Manifest
 from opendet.parts import read_samples, with_content
@@ -20,6 +20,7 @@ def main(build: Build) -> None:
         load=partial(Packer, config),
         write=write_part,
         prepare=partial(with_content, build.images()),
+        reread=read_part,
         tally=tally,
         batch_size=build.config.run.batch_size,
     )

@@ -46,7 +46,7 @@ class PrototypesConfig(Section):
 
 
 class CropVectors(Protocol):
-    """What `opendet.curate.embed.read_vectors` gives of a shard, as far as the pool needs it."""
+    """What `opendet.curate.vectors.read_vectors` gives of a shard, as far as the pool needs it."""
 
     @property
     def keys(self) -> Iterable[str]: ...

@@ -77,7 +77,9 @@ def with_vectors(records: Sequence[Record], vectors: Vectors) -> list[EmbeddedRe
 
 
 def _as_lists(blocks: Sequence[NDArray[np.float16]]) -> pa.Array:
-    rows = np.concatenate(blocks) if blocks else np.zeros((0, 0), np.float16)
+    # Blocks without a row know no width once they were read back.
+    full = [block for block in blocks if len(block)]
+    rows = np.concatenate(full) if full else np.zeros((0, 0), np.float16)
     return pa.FixedSizeListArray.from_arrays(
         pa.array(rows.reshape(-1), pa.float16()), max(1, rows.shape[1])
     )

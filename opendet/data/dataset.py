@@ -136,7 +136,7 @@ def decoded(sample: Sample) -> Image:
     if image.size != (record.width, record.height):
         raise ValueError(
             f"{record.key}: the image is {image.size[0]} x {image.size[1]}, its record says "
-            f"{record.width} x {record.height}: build the stage source again"
+            f"{record.width} x {record.height}: these are not the shards that a build made"
         )
     return image
 

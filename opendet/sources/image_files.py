@@ -28,11 +28,15 @@ class ImageFiles:
         try:
             content = self._content(record)
         except (FileNotFoundError, KeyError) as error:
-            raise ValueError(f"{record.key}: its image is gone: {error}") from error
+            raise ValueError(
+                f"{record.key}: its image is gone: put {record.file} back and run `opendet data "
+                "retry` of this stage"
+            ) from error
         if len(content) != record.bytes or hashlib.sha256(content).hexdigest() != record.sha256:
             raise ValueError(
                 f"{record.key}: {record.file} changed since the stage source saw it: a batch never "
-                "changes, so put the file back, or list the new one in a new batch"
+                "changes, so put the file back, or list the new one in a new batch, or remove "
+                ".opendet/<build>/source-checks and build the source again"
             )
         return content
 

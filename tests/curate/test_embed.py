@@ -125,6 +125,14 @@ def test_no_vectors_and_no_named_region(tmp_path: Path, embedder: Embedder):
         assert read_vectors(tmp_path / "none").keys == ()
 
 
+def test_a_part_without_vectors_takes_those_of_a_retry(tmp_path: Path, embedder: Embedder):
+    write_vectors(tmp_path / "none", embedder([sample("b0-3", ())]))
+    before = with_vectors([sample("b0-3", ()).record], read_vectors(tmp_path / "none"))
+    again = embedder(samples()[:1])
+    write_vectors(tmp_path / "merged", [*before, *again])
+    assert np.array_equal(read_vectors(tmp_path / "merged").crops, again[0].crops)
+
+
 def test_damaged_vectors_give_one_line(tmp_path: Path, embedder: Embedder):
     path = tmp_path / "short"
     write_vectors(path, embedder(samples()))
