@@ -10,6 +10,7 @@ datasets/<build>/metrics/<stage>.json  its numbers, for `dvc metrics`
 import hashlib
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -27,10 +28,9 @@ from opendet.files import exclusive_lock, write_json_durably
 from opendet.fingerprint import stage_fingerprint
 from opendet.flow import Ran, retry, run, run_whole
 from opendet.manifest import Manifest, PartCommit, read_manifest
-from opendet.parts import read_record_part, read_samples, write_record_part
+from opendet.parts import read_record_part, read_samples, read_whole, write_record_part
 from opendet.record import Record
 from opendet.sample import Sample
-from opendet.schema import read_records
 from opendet.section import Section
 from opendet.shard_run import WHOLE, WHOLE_METRICS
 from opendet.sources.card import SourceCard, read_card
@@ -61,6 +61,8 @@ class Build:
         """The build of that name, or the one that params.yaml chooses."""
         root = root or Path.cwd()
         name = name or chosen_build(root)
+        if not re.fullmatch(r"[0-9A-Za-z_-]+", name):
+            raise ValueError(f"{name!r} is no build's name: it names configs/<name>.yaml")
         config = load_config(root / "configs" / f"{name}.yaml")
         address = "auto" if inside_job() else ""
         return cls(name, root, config, config.run.actors if actors is None else actors, address)
@@ -101,7 +103,8 @@ class Build:
     def records(self, stage: str, parts: Sequence[PartCommit] | None = None) -> Iterator[Record]:
         """All records of a stage, in the plan's order."""
         for part in self.manifest(stage).parts if parts is None else parts:
-            yield from read_records(self.stage_folder(stage) / f"{part.shard.name}.parquet")
+            name = f"{part.shard.name}.parquet"
+            yield from read_whole(self.stage_folder(stage) / name, part.files[name].sha256)
 
     def founding_parts(self, stage: str, batches: Sequence[str] = ()) -> tuple[PartCommit, ...]:
         """The parts of these batches; of the first batch of the split `train` where none is named.

@@ -7,7 +7,6 @@ refused is booked on the shard where the chunk's first good image went, so the l
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -28,7 +27,7 @@ from opendet.sources.card import Batch, SourceCard
 from opendet.sources.containers import container_name, write_images
 from opendet.sources.listing import Entry
 from opendet.stage import Stage, Task
-from opendet.work import WorkFolder
+from opendet.work import WorkFolder, link_or_copy
 
 
 def check_stage(
@@ -87,6 +86,8 @@ def plan(
             ],
         )
         commits += [draft.commit(work) for draft in drafts]
+    came = sum(part.samples_in for part in checked.manifest.parts)
+    assert sum(commit.samples_in for commit in commits) == came, f"{came} images were listed"
     return Ran(Manifest("source", checked.manifest.fingerprint, tuple(commits)), checked.parts_made)
 
 
@@ -96,7 +97,7 @@ def link_drawn_images(checked: Ran, checks: WorkFolder, folder: Path, _: Manifes
         source = checks.part_folder(part.shard.name, part.files)
         for name in part.files:
             if name.startswith("images-"):
-                os.link(source / name, folder / name)
+                link_or_copy(source / name, folder / name)
 
 
 @dataclass

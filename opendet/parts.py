@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from opendet.files import sha256_of
 from opendet.record import Record
 from opendet.sample import Sample
 from opendet.schema import read_records, write_records
@@ -13,8 +14,21 @@ from opendet.stage import Task
 
 
 def read_samples(folder: Path, task: Task) -> list[Sample]:
-    """The records of a task's input part, without their images."""
-    return [Sample(record) for record in read_records(folder / f"{task.shard.name}.parquet")]
+    """The records of a task's input part, without their images. Raises ValueError for damage."""
+    path = folder / f"{task.shard.name}.parquet"
+    return [
+        Sample(record) for record in read_whole(path, task.inputs[f"{folder.name}/{path.name}"])
+    ]
+
+
+def read_whole(path: Path, sha256: str) -> list[Record]:
+    """The records of a part that a manifest names. Raises ValueError if it is another file."""
+    if path.is_file() and sha256_of(path) != sha256:
+        raise ValueError(
+            f"{path} is damaged: its sha256 is not its manifest's: bring it back by `dvc checkout`,"
+            " or remove the stage's folder in .opendet/<build> and build the stage"
+        )
+    return read_records(path)
 
 
 def with_pixels(images: ImageFiles, sample: Sample) -> Sample:

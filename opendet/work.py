@@ -38,8 +38,9 @@ class WorkFolder:
     root: Path
 
     def sweep(self) -> None:
-        """Remove what attempts left behind that never came to a part."""
-        shutil.rmtree(self.root / "attempts", ignore_errors=True)
+        """Remove what attempts left behind that never came to a part, or to be published."""
+        for leftover in (self.root / "attempts", *self.root.glob("publish-*")):
+            shutil.rmtree(leftover, ignore_errors=True)
 
     def write_part(self, shard: str, write: Callable[[Path], None]) -> dict[str, FileStamp]:
         """Let `write` fill a private folder, make it durable, and put it among the parts.
@@ -111,7 +112,7 @@ class WorkFolder:
                 folder = self.part_folder(part.shard.name, part.files)
                 for name in part.files:
                     (staging / name).parent.mkdir(exist_ok=True, parents=True)
-                    _link_or_copy(folder / name, staging / name)
+                    link_or_copy(folder / name, staging / name)
                 (staging / f"{part.shard.name}.json").write_text(commit_text(part))
             if add:
                 add(staging, manifest)
@@ -134,7 +135,8 @@ class WorkFolder:
                 shutil.rmtree(folder)
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
+def link_or_copy(source: Path, target: Path) -> None:
+    """A hard link where the file system allows one."""
     try:
         os.link(source, target)
     except OSError:  # another file system, or one without hard links

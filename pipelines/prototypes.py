@@ -1,6 +1,6 @@
 """Stage prototypes: a pool of what the regions that passed look like to CLIP."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -11,28 +11,28 @@ from opendet.curate.pool import write_pool
 from opendet.curate.prototypes import build_pool, gather
 from opendet.curate.vectors import read_vectors
 from opendet.entry import stage_main
-from opendet.schema import read_records
+from opendet.manifest import PartCommit
 
 
 def main(build: Build) -> None:
     parts = build.manifest("filter").parts
     inputs = stamps_of(parts) | stamps_of(build.manifest("embed").parts)
-    make = partial(make_pool, build, [part.shard.name for part in parts])
+    make = partial(make_pool, build, parts)
     fingerprint = build.fingerprint("prototypes", build.config.prototypes)
     build.run_whole("prototypes", fingerprint, inputs=inputs, make=make, cpus=1)
 
 
-def make_pool(build: Build, shards: list[str], folder: Path) -> Mapping[str, Any]:
-    filtered, embedded = build.stage_folder("filter"), build.stage_folder("embed")
-    parts = (
+def make_pool(build: Build, parts: Sequence[PartCommit], folder: Path) -> Mapping[str, Any]:
+    embedded = build.stage_folder("embed")
+    judged = (
         (
-            read_records(filtered / f"{shard}.parquet"),
-            read_vectors(embedded / f"{shard}.vectors.parquet"),
+            list(build.records("filter", [part])),
+            read_vectors(embedded / f"{part.shard.name}.vectors.parquet"),
         )
-        for shard in shards
+        for part in parts
     )
     config = build.config.prototypes
-    pool = build_pool(*gather(parts, config), config)
+    pool = build_pool(*gather(judged, config), config)
     write_pool(folder, pool)
     return asdict(pool.health)
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from opendet.annotators.noun_phrases import NounPhrases
 from opendet.build import Build
 from opendet.curate.regions import RegionFinder, tally
 from opendet.entry import stage_main
@@ -15,6 +16,8 @@ def main(build: Build) -> None:
         parameters=config,
         load=partial(RegionFinder, config),
         tally=tally,
+        # nltk where its data are found: another machine, or another day, may find others.
+        models={"noun phrases": NounPhrases(config.tagger, config.nltk_folder).revision},
     )
     build.run(stage, build.tasks(after="caption"))
 

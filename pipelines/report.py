@@ -5,7 +5,7 @@ from pathlib import Path
 
 from opendet.build import Build
 from opendet.entry import stage_main
-from opendet.evaluation.report import render_report, write_report
+from opendet.evaluation.report import render_report, template_digest, write_report
 from opendet.evaluation.report_gather import gather
 from opendet.files import sha256_of
 
@@ -25,7 +25,8 @@ def main(build: Build) -> None:
         write_report(folder / "report.html", page)
         return {"bytes": len(page.encode())}
 
-    fingerprint = build.fingerprint("report", config)
+    shown["source.yaml"] = sha256_of(build.folder / "source.yaml")
+    fingerprint = build.fingerprint("report", config, models={"page": template_digest()})
     build.run_whole("report", fingerprint, inputs=shown, make=make)
     print(f"report: {build.stage_folder('report') / 'report.html'}")  # noqa: T201 - the run's result
 

@@ -127,13 +127,16 @@ def test_one_clear_line_and_no_harm(
     assert hashes(*made, built / ".opendet") == before
 
 
-def test_a_damaged_part_stops_the_next_stage(built: Path) -> None:
+@pytest.mark.parametrize(
+    "damage", [lambda c: c[:-20], lambda c: c[:400] + bytes([c[400] ^ 1]) + c[401:]]
+)
+def test_a_damaged_part_stops_the_next_stage(built: Path, damage: Callable[[bytes], bytes]) -> None:
     part = built / "datasets/tiny/caption/train-000000.parquet"
-    edit("datasets/tiny/caption/train-000000.parquet", lambda c: c[:-20])(built)
+    edit("datasets/tiny/caption/train-000000.parquet", damage)(built)
     ended = run_cli(built, "data", "build", "regions")
     assert ended.code == 1
     assert part.name in ended.line
-    assert "no readable Parquet file" in ended.line
+    assert "is damaged: its sha256" in ended.line
     assert not (built / "datasets/tiny/regions").exists()
     assert "train-000000.parquet is damaged" in run_cli(built, "data", "verify").err
 

@@ -74,6 +74,7 @@ def test_stages_run_in_their_order() -> None:
         (("data", "build", "--until", "flter"), "did you mean filter?"),
         (("data", "build", "caption", "--until", "filter"), "not both"),
         (("data", "build", "--build", "coco"), "the configurations here: tiny"),
+        (("data", "stats", "--build", "../tiny"), "is no build's name"),
         (("data", "build", "caption"), "source/manifest.json is missing: build the stage first"),
         (("data", "retry", "clip"), "quarantines no sample"),
         (("data", "retry", "source"), "is not built yet"),

@@ -50,6 +50,12 @@ def write_report(path: Path, page: str) -> None:
     write_durably(path, page.encode())
 
 
+def template_digest() -> str:
+    """A hash of what the page is made with beside code."""
+    templates = sorted((Path(__file__).parent / "templates").iterdir())
+    return hashlib.sha256(b"".join(path.read_bytes() for path in templates)).hexdigest()
+
+
 def _context(
     inputs: ReportInputs, read_image: ReadImage, config: ReportConfig, match_iou: float
 ) -> Mapping[str, Any]:

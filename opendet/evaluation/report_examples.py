@@ -15,7 +15,6 @@ from opendet.evaluation.report_pictures import (
     crop_of,
     crop_uri,
     evenly,
-    open_upright,
 )
 from opendet.evaluation.report_sections import (
     filter_tally,
@@ -24,6 +23,7 @@ from opendet.evaluation.report_sections import (
     is_wrong,
 )
 from opendet.record import Region
+from opendet.sources.images import decode_upright
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def pool_entries(
         record, uri = by_key.get(prototype.medoid.key), ""
         if record is not None and prototype.medoid.region < len(record.regions):
             box_xyxy = record.regions[prototype.medoid.region].box_xyxy
-            uri = crop_uri(open_upright(read_image(record)), box_xyxy)
+            uri = crop_uri(decode_upright(read_image(record)), box_xyxy)
         entries.append(PoolEntry(prototype, uri))
     return entries
 

@@ -8,13 +8,14 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from opendet.evaluation.ap import Truth
 from opendet.evaluation.evaluate import truth_of
 from opendet.evaluation.match import match_boxes
 from opendet.evaluation.predictions import ImagePrediction
 from opendet.record import BoxXYXY, Record, Region
+from opendet.sources.images import decode_upright
 
 ReadImage = Callable[[Record], bytes]
 """A record -> its file's bytes."""
@@ -85,12 +86,6 @@ def evenly(count: int, most: int) -> list[int]:
     return [(2 * number + 1) * count // (2 * shown) for number in range(shown)]
 
 
-def open_upright(content: bytes) -> Image.Image:
-    """The picture as a person sees it, RGB."""
-    with Image.open(io.BytesIO(content)) as image:
-        return ImageOps.exif_transpose(image).convert("RGB")
-
-
 def compare(
     record: Record, found: ImagePrediction, content: bytes, *, shown_above: float, match_iou: float
 ) -> Comparison:
@@ -100,7 +95,7 @@ def compare(
     drawn = [place for place, score in enumerate(found.scores) if score >= shown_above]
     pairs = dict(match_boxes(truth, found.boxes_xyxy[drawn], match_iou))
     marks = _marks(len(drawn), pairs)
-    image = open_upright(content)
+    image = decode_upright(content)
     image.thumbnail((_LONGEST, _LONGEST))
     return Comparison(
         key=record.key,
@@ -126,7 +121,7 @@ def crop_of(record: Record, region: Region, content: bytes) -> Crop:
     """The region with some of its surroundings, and what was said of it."""
     agreement, rival = region.agreement, region.rival_agreement
     return Crop(
-        uri=crop_uri(open_upright(content), region.box_xyxy),
+        uri=crop_uri(decode_upright(content), region.box_xyxy),
         said=region.names[0] if region.names else "",
         truth=region.label or "",
         agreement="" if agreement is None else f"{agreement:.2f}",

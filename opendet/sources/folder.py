@@ -15,9 +15,14 @@ def list_folder(root: Path, *, batch: str, images: str) -> list[Entry]:
 
 def files_below(folder: Path) -> Iterator[str]:
     """Paths of regular files relative to `folder`, in no order. Links to files are followed."""
-    for place, subfolders, _ in os.walk(folder):
+    for place, subfolders, _ in os.walk(folder, onerror=_refuse):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         with os.scandir(place) as found:
             for file in found:
                 if file.is_file() and not file.name.startswith("."):
                     yield Path(file.path).relative_to(folder).as_posix()
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be read would take its images out of every account."""
+    raise ValueError(f"{error.filename}: {error.strerror}: mend it, or move it elsewhere")

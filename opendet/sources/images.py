@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 MAX_PIXELS = 50_000_000
+MOST_PIXELS = 1024**3 // 4 // 3
+"""Where Pillow begins to warn of a bomb: no configuration lets a larger image in."""
 _ORIENTATION = 0x0112
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -97,12 +99,13 @@ def inspect_image(content: bytes, *, max_pixels: int = MAX_PIXELS) -> ImageFacts
 def decode_upright(content: bytes) -> "Picture":
     """The upright image in RGB, alpha left out, 16 bits brought to 8.
 
-    For images that were inspected before; raises BadImageError for others that do not decode.
+    For images that were inspected before; raises BadImageError for others that do not decode, and
+    before any pixel is allocated for what no inspection lets pass.
     """
     kind = format_of(content)
     if not kind:
         raise BadImageError("format not allowed")
-    return _load_upright(Image.open(io.BytesIO(content), formats=[_PILLOW_NAME[kind]]))[0]
+    return _load_upright(_open(content, kind, MOST_PIXELS))[0]
 
 
 _PILLOW_NAME = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
@@ -134,6 +137,7 @@ def _load_upright(image: "Picture") -> tuple["Picture", int]:
         image.load()
         orientation = _orientation_of(image)
         rgb = _to_rgb(image)
+        rgb.info.clear()  # what the file said beside its pixels, such as a palette's transparency
     except MemoryError:
         raise
     except Exception as error:

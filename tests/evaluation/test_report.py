@@ -19,9 +19,10 @@ from opendet.evaluation.report import render_report, write_report
 from opendet.evaluation.report_examples import planted_errors
 from opendet.evaluation.report_gather import gather
 from opendet.evaluation.report_inputs import Curve, ReportInputs, StageLedger
-from opendet.evaluation.report_pictures import compare, crop_uri, evenly, open_upright
+from opendet.evaluation.report_pictures import compare, crop_uri, evenly
 from opendet.evaluation.report_sections import agreement_histogram, refusals
 from opendet.record import Provenance, Record, Region
+from opendet.sources.images import decode_upright
 
 HOSTILE = "\"'><script>alert(1)</script><img src=https://evil.example/x onerror=alert(2)>"
 
@@ -288,7 +289,7 @@ def test_pictures_stand_upright_and_small(inputs: ReportInputs) -> None:
     file, exif = io.BytesIO(), Image.Exif()
     exif[0x0112] = 6  # Turned by a quarter.
     Image.new("RGB", (1600, 800)).save(file, "JPEG", exif=exif)
-    assert open_upright(file.getvalue()).size == (800, 1600)
+    assert decode_upright(file.getvalue()).size == (800, 1600)
     record = replace(inputs.records[0], width=800, height=1600)
     found = ImagePrediction(record.key, np.zeros((0, 4)), np.zeros(0), ())
     shown = compare(record, found, file.getvalue(), shown_above=0.5, match_iou=0.5)
@@ -297,9 +298,9 @@ def test_pictures_stand_upright_and_small(inputs: ReportInputs) -> None:
 
 @pytest.mark.parametrize("box", [(0, 0, 100, 50), (0, 0, 1, 1), (99, 49, 100, 50)])
 def test_crops_of_any_box_are_squares(box: tuple[float, float, float, float]) -> None:
-    uri = crop_uri(open_upright(picture(100, 50)), box)
+    uri = crop_uri(decode_upright(picture(100, 50)), box)
     content = base64.b64decode(uri.removeprefix("data:image/jpeg;base64,"))
-    assert open_upright(content).size == (112, 112)
+    assert decode_upright(content).size == (112, 112)
 
 
 @pytest.mark.parametrize(("count", "most"), [(0, 5), (3, 5), (5, 5), (100, 6), (7, 1), (4, 0)])

@@ -191,6 +191,22 @@ def test_bombs_are_refused_before_pixels_are_allocated(
     assert int(grown) < 50  # MB
 
 
+def test_decoding_refuses_a_bomb_that_nobody_inspected() -> None:
+    """A shard from elsewhere may hold one."""
+    for side in (10_000, 20_000):  # above Pillow's warning, above its error
+        bomb = encoded(Image.new("1", (side, side)), "PNG", compress_level=1)
+        with pytest.raises(BadImageError, match="too many pixels"):
+            decode_upright(bomb)
+
+
+def test_an_upright_image_can_be_saved_whatever_its_file_said_beside() -> None:
+    palette = noise().convert("P")
+    for image, options in ((palette, {"transparency": bytes(range(256))}), (noise(), {})):
+        upright = decode_upright(encoded(image, "PNG", **options))
+        assert encoded(upright, "PNG")
+        assert upright.info == {}
+
+
 def test_a_refusal_pickles() -> None:
     bad = pickle.loads(pickle.dumps(BadImageError("broken image", "why")))
     assert (bad.reason, bad.detail) == ("broken image", "why")
