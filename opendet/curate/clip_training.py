@@ -77,8 +77,10 @@ def gather(examples: Iterable[tuple[Image.Image, str]], *, image_size: int) -> L
     texts = tuple(sorted(set(said)))
     if len(texts) < 2:
         raise ValueError(
-            f"the stage `clip` found {len(texts)} different names on {len(crops)} regions and "
-            f"needs two to tell apart: set `clip.model` to a published model, or name more regions"
+            f"the stage `clip` found {len(texts)} different names on {len(crops)} named regions "
+            "and needs two to tell apart: take a source with boxes (format coco or voc; a plain "
+            "folder has none), let `describe.annotator: vision_language` name them, or set "
+            "`clip.model` to a published model"
         )
     index = {text: number for number, text in enumerate(texts)}
     stacked = torch.stack(crops).permute(0, 3, 1, 2).contiguous()

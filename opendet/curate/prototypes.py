@@ -90,7 +90,9 @@ def gather(
             f"prototypes: the vectors have the widths {widths}: build the stage embed again"
             if widths
             else "prototypes: no region of the splits "
-            f"{', '.join(config.splits)} passed the filter with a name and a vector"
+            f"{', '.join(config.splits)} passed the filter with a name and a vector: see what it "
+            "refused; images without regions make no pool, and `opendet data build shards` packs "
+            "them without one"
         )
     return np.stack(crops), members
 

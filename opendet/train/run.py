@@ -81,6 +81,7 @@ def train(
     ):
         if not _finished(place):
             shards = ShardSet.open(shards_folder, split=recipe.loader.split)
+            _require_objects(shards, recipe.loader.split)
             names = names_of(shards)
             vectors = _vectors(names, clip, template, place)
             state = _state(recipe, place, shards, _namer(recipe, names, vectors), vectors)
@@ -149,6 +150,15 @@ def _export(recipe: Recipe, place: _Workplace, state: TrainingState) -> None:
     export_model(
         place.model, state.detector, state.ema.tensors, resize=resize, training=place.identity
     )
+
+
+def _require_objects(shards: ShardSet, split: str) -> None:
+    records = (shards.record(index) for index in range(len(shards)))
+    if not any(region.has_object for record in records for region in record.regions):
+        raise ValueError(
+            f"no image of the split {split} has an object to learn from: take a source with boxes "
+            "(format coco or voc), or see what the stage filter refused"
+        )
 
 
 def _vectors(names: list[str], clip: TextTower | None, template: str, place: _Workplace) -> Vectors:

@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from opendet.curate.clip import text_of
 from opendet.shard_set import ShardSet
 from opendet.train.checkpoint import write_tensors_durably
 
@@ -49,7 +50,7 @@ def vectors_of(
         return {}
     asked = json.dumps({"clip": clip.revision, "template": template, "names": list(names)})
     if not kept_in.is_file() or _asked(kept_in) != asked:
-        texts = [template.format(name=name) for name in names]
+        texts = [text_of(name, template) for name in names]
         rows = torch.as_tensor(clip.encode_texts(texts), dtype=torch.float32)
         write_tensors_durably(kept_in, {"vectors": rows}, {"asked": asked})
     with safe_open(kept_in, framework="pt") as file:
