@@ -107,7 +107,7 @@ def _load(config: VisionLanguageConfig, device: str) -> tuple[Any, Any]:
     try:
         processor: Any = AutoProcessor.from_pretrained(path, **where)  # type: ignore[no-untyped-call]
         model: Any = AutoModelForImageTextToText.from_pretrained(
-            path, dtype=getattr(torch, config.dtype), **where
+            path, dtype=getattr(torch, config.dtype), use_safetensors=True, **where
         )
     except (OSError, ValueError, KeyError) as error:
         why = " ".join(str(error).split())[:200]

@@ -153,7 +153,7 @@ class T5Namer(nn.Module):
 
         config = NamerConfig(**json.loads((folder / CONFIG_FILE).read_text()))
         t5_config = T5Config.from_pretrained(folder)
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         return cls(T5ForConditionalGeneration(t5_config), tokenizer, config)
 
     def load_own(self, tensors: dict[str, Tensor]) -> None:
@@ -178,8 +178,10 @@ class T5Namer(nn.Module):
         from transformers import AutoTokenizer, T5ForConditionalGeneration
 
         try:
-            tokenizer: Any = AutoTokenizer.from_pretrained(path)
-            t5 = T5ForConditionalGeneration.from_pretrained(path, dtype=torch.float32)
+            tokenizer: Any = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+            t5 = T5ForConditionalGeneration.from_pretrained(
+                path, dtype=torch.float32, use_safetensors=True
+            )
         except OSError as error:
             raise ValueError(
                 f"namer.t5: no T5 at `{path}`; give `tiny`, a folder or a hub name "

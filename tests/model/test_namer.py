@@ -1,3 +1,5 @@
+import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -131,3 +133,30 @@ def test_long_names_are_cut() -> None:
 def test_a_missing_t5_is_one_clear_line() -> None:
     with pytest.raises(ValueError, match=r"namer\.t5"):
         T5Namer.from_pretrained("no/such-model-here", TINY_NAMER)
+
+
+class _Trap:
+    """Unpickled, it would leave a file behind."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.mark,)
+
+
+def test_pickled_weights_and_code_in_a_folder_are_never_run(tmp_path: Path) -> None:
+    mark, folder = tmp_path / "ran", tmp_path / "model"
+    namer = build_namer()
+    namer.save(folder)
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    torch.save({"weights": _Trap(mark)}, folder / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=r"namer\.t5: no T5 at"):
+        T5Namer.from_pretrained(str(folder), TINY_NAMER)
+    told = json.loads((folder / "tokenizer_config.json").read_text())
+    told |= {"auto_map": {"AutoTokenizer": ["trap.Trap", None]}, "tokenizer_class": "Trap"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(told))
+    (folder / "trap.py").write_text(f"open({str(mark)!r}, 'w')\nclass Trap: pass\n")
+    with suppress(ValueError):  # a tokenizer of a kind that is known is read as that
+        T5Namer.empty(folder)
+    assert not mark.exists()
