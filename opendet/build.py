@@ -33,6 +33,7 @@ from opendet.record import Record
 from opendet.sample import Sample
 from opendet.section import Section
 from opendet.shard_run import WHOLE, WHOLE_METRICS
+from opendet.sources.batches import check_folder
 from opendet.sources.card import SourceCard, read_card
 from opendet.sources.image_files import ImageFiles
 from opendet.stage import In, Out, Stage, Task, Worker
@@ -85,8 +86,16 @@ class Build:
     def work(self, stage: str, fingerprint: str) -> WorkFolder:
         return WorkFolder(self.root / ".opendet" / self.name / stage / fingerprint)
 
-    def images(self) -> ImageFiles:
-        """Reads the original bytes of the build's images."""
+    def images(self, *, needed: bool = True) -> ImageFiles:
+        """Reads the original bytes of the build's images.
+
+        Raises ValueError where they are `needed` and a batch's whole folder is missing: a disk that
+        is not mounted must not send every image to the quarantine.
+        """
+        if needed:
+            for batch in self.card.batches:
+                if batch.format != "scenes":
+                    check_folder(batch.folder(self.root) / batch.images, self.card, batch)
         return ImageFiles(self.card, self.folder, self.root)
 
     # --- what one stage hands to the next

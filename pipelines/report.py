@@ -21,7 +21,7 @@ def main(build: Build) -> None:
 
     def make(folder: Path) -> Mapping[str, int]:
         iou = build.config.evaluate.match_iou
-        page = render_report(inputs, build.images().read, config, match_iou=iou)
+        page = render_report(inputs, build.images(needed=False).read, config, match_iou=iou)
         write_report(folder / "report.html", page)
         return {"bytes": len(page.encode())}
 

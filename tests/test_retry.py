@@ -37,6 +37,17 @@ def test_a_picture_that_came_back_is_retried_and_the_build_is_whole(tmp_path: Pa
             assert twin.read_bytes() == path.read_bytes(), path.name
 
 
+def test_a_folder_that_is_away_stops_the_stage_and_quarantines_nobody(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project", COCO)
+    write_pictures(project)
+    assert run_cli(project, "data", "build", "--until", "clip").code == 0
+    (project / "pictures").rename(project / "unmounted")
+    ended = run_cli(project, "data", "build", "embed")
+    assert ended.code == 1
+    assert "mend its root" in ended.err.splitlines()[-1]
+    assert not (project / "datasets/tiny/embed").exists()
+
+
 def quarantined(project: Path, stage: str) -> list:  # type: ignore[type-arg]
     parts = read_manifest(project / "datasets/tiny" / stage).parts
     return [entry for part in parts for entry in part.quarantined]

@@ -123,7 +123,8 @@ def open_clip_of(folder: Path, *, device: str = "cpu") -> "tuple[Clip, ClipChoic
     if clip.revision != choice.revision:
         raise ValueError(
             f"{model} has weights {clip.revision}, the build chose {choice.revision}: "
-            f"build the stage `clip` again"
+            "name other weights by another `clip.model`, or remove .opendet/<build>/clip and build "
+            "the stage `clip` again"
         )
     return clip, choice
 

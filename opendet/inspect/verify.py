@@ -121,7 +121,7 @@ def _record_problems(build: Build, stage: str, manifest: Manifest) -> Iterator[s
 
 def _image_problems(build: Build, records: list[Record]) -> Iterator[str]:
     """One line for each file of drawn images that lacks some, or has others than were checked."""
-    images, wrong = build.images(), Counter[str]()
+    images, wrong = build.images(needed=False), Counter[str]()
     first: dict[str, str] = {}
     for record in records:
         try:

@@ -25,7 +25,7 @@ def list_batch(card: SourceCard, batch: Batch, project_root: Path) -> list[Entry
     if batch.format == "scenes":
         return _list_scenes(card, batch)
     root = batch.folder(project_root)
-    _check_folder(root / batch.images, card, batch)
+    check_folder(root / batch.images, card, batch)
     _check_sums(root, batch)
     match batch.format:
         case "folder":
@@ -39,7 +39,7 @@ def list_batch(card: SourceCard, batch: Batch, project_root: Path) -> list[Entry
                 captions=batch.captions,
             )
         case "voc":
-            _check_folder(root / batch.annotations, card, batch)
+            check_folder(root / batch.annotations, card, batch)
             return list_voc(
                 root,
                 batch=batch.name,
@@ -68,7 +68,8 @@ def _list_scenes(card: SourceCard, batch: Batch) -> list[Entry]:
     ]
 
 
-def _check_folder(folder: Path, card: SourceCard, batch: Batch) -> None:
+def check_folder(folder: Path, card: SourceCard, batch: Batch) -> None:
+    """Raises ValueError, in one line that says how to mend it, where there is no such folder."""
     if folder.is_dir():
         return
     names = " and ".join(variables_of(batch.root))

@@ -29,8 +29,8 @@ class ImageFiles:
             content = self._content(record)
         except (FileNotFoundError, KeyError) as error:
             raise ValueError(
-                f"{record.key}: its image is gone: put {record.file} back and run `opendet data "
-                "retry` of this stage"
+                f"{record.key}: its image is gone: put {record.file} back, then run the stage or "
+                "`opendet data retry` again"
             ) from error
         if len(content) != record.bytes or hashlib.sha256(content).hexdigest() != record.sha256:
             raise ValueError(
