@@ -223,7 +223,7 @@ def run_on_ray(
             crew.hire()
             job.died([sample.key for sample in stage.read(job.task)])
             if job.deaths > MAX_UNEXPLAINED_DEATHS:
-                raise RuntimeError(job.blame_machine(stage.name)) from error
+                raise ChildProcessError(job.blame_machine(stage.name)) from error
             waiting.appendleft(job)
             continue
         crew.idle.append(actor)

@@ -201,7 +201,7 @@ class Build:
             **counts_of(ran.manifest),
             **(metrics(ran.manifest) if metrics else {}),
             "shards_made": ran.parts_made,
-            "seconds": round(time.monotonic() - begin, 3),
+            "seconds": _seconds(work, begin, made=ran.parts_made),
         }
         self.write_metrics(stage.name, numbers)
         return ran.manifest
@@ -228,7 +228,8 @@ class Build:
             ran = run_whole(stage, fingerprint, make, dict(inputs), work, cpus=booked)
         work.publish(self.stage_folder(stage), ran.manifest)
         numbers = json.loads((self.stage_folder(stage) / WHOLE_METRICS).read_text())
-        self.write_metrics(stage, {**numbers, "seconds": round(time.monotonic() - begin, 3)})
+        seconds = _seconds(work, begin, made=ran.parts_made)
+        self.write_metrics(stage, {**numbers, "seconds": seconds})
 
     @contextmanager
     def ray_for(self, tasks: Sequence[Task], work: WorkFolder, cpus: int = 1) -> Iterator[None]:
@@ -264,6 +265,14 @@ def chosen_build(root: Path) -> str:
     if not isinstance(name, str):
         raise ValueError(f"{path} must name a build, such as `build: demo`")
     return name
+
+
+def _seconds(work: WorkFolder, begin: float, *, made: int) -> float:
+    """How long the stage took when it last made something: a run that made nothing says nothing."""
+    kept = work.root / "seconds.json"
+    if made or not kept.is_file():
+        write_json_durably(kept, round(time.monotonic() - begin, 3))
+    return float(json.loads(kept.read_text()))
 
 
 def stamps_of(parts: Sequence[PartCommit]) -> dict[str, str]:

@@ -21,9 +21,9 @@ class CaptionConfig(Section):
     annotator: Literal["source", "grammar", "vision_language"] = "source"
     """`source` joins the captions that the source brought along, and asks the grammar where there
     are none; `grammar` writes from the annotations; `vision_language` asks a model."""
-    caption_empty_images: bool = True
-    """Whether the grammar may call an image without annotated objects an empty scene; false drops
-    such images, for sources whose annotations are incomplete."""
+    caption_empty_images: bool = False
+    """Whether the grammar may call an image without annotated objects an empty scene: right where
+    the annotations are complete. Off, such an image is dropped, for nobody knows what it shows."""
     max_characters: int = Field(default=2000, ge=20)
     """Longest caption."""
     too_long: Literal["cut", "drop"] = "cut"

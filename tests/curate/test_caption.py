@@ -65,10 +65,10 @@ def test_the_grammar_writes_where_it_is_asked_to() -> None:
 
 @pytest.mark.parametrize("labels", [(), (None,)])
 def test_an_image_without_labels_is_empty_or_dropped(labels: tuple[None, ...]) -> None:
-    answer = caption(record(labels=labels))
+    answer = caption(record(labels=labels), caption_empty_images=True)
     assert isinstance(answer, Record)
     assert answer.caption == "An empty scene."
-    dropped = caption(record(labels=labels), caption_empty_images=False)
+    dropped = caption(record(labels=labels))
     assert dropped == Dropped("a-0", "empty caption", "grammar wrote nothing")
 
 
