@@ -59,14 +59,25 @@ class WorkFolder:
             }
             for path in (*everything, attempt):
                 fsync_path(path)
-            part = self.part_folder(shard, stamps)
-            if not part.exists():
-                part.parent.mkdir(exist_ok=True)
-                attempt.rename(part)
-                fsync_path(part.parent)
+            self._settle(attempt, self.part_folder(shard, stamps), stamps)
         finally:
             shutil.rmtree(attempt, ignore_errors=True)
         return stamps
+
+    def _settle(self, attempt: Path, part: Path, stamps: dict[str, FileStamp]) -> None:
+        """Put an attempt among the parts, unless a part with its content is there already."""
+        if part.exists() and any(
+            not (part / name).is_file() or FileStamp.of(part / name) != stamp
+            for name, stamp in stamps.items()
+        ):
+            shutil.rmtree(part)  # somebody has damaged it since
+        part.parent.mkdir(exist_ok=True)
+        try:
+            attempt.rename(part)
+        except OSError:
+            if not part.exists():
+                raise
+        fsync_path(part.parent)
 
     def part_folder(self, shard: str, stamps: dict[str, FileStamp]) -> Path:
         """Where a part with these files lies: named by what is in it."""
@@ -88,9 +99,9 @@ class WorkFolder:
         if commit.shard != task.shard:
             return None
         folder = self.part_folder(task.shard.name, commit.files)
+        written = path.stat().st_mtime_ns
         whole = all(
-            (folder / name).is_file() and (folder / name).stat().st_size == stamp.bytes
-            for name, stamp in commit.files.items()
+            _is_as_committed(folder / name, stamp, written) for name, stamp in commit.files.items()
         )
         return commit if whole else None
 
@@ -133,6 +144,17 @@ class WorkFolder:
         for folder in (self.root / "parts").iterdir():
             if folder not in current:
                 shutil.rmtree(folder)
+
+
+def _is_as_committed(path: Path, stamp: FileStamp, committed_ns: int) -> bool:
+    """Whether a part's file is what its commit record says.
+
+    A part is written before its commit record, so a file that is younger was touched since, and is
+    hashed; the others are taken by their size, or each run would read the whole build.
+    """
+    if not path.is_file() or path.stat().st_size != stamp.bytes:
+        return False
+    return path.stat().st_mtime_ns <= committed_ns or FileStamp.of(path) == stamp
 
 
 def link_or_copy(source: Path, target: Path) -> None:

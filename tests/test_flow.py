@@ -276,6 +276,22 @@ def test_a_part_made_twice_is_one_part(tmp_path: Path) -> None:
     assert len(list((tmp_path / "parts").iterdir())) == 1
 
 
+def test_a_published_file_that_was_damaged_is_made_again(tmp_path: Path) -> None:
+    """Published files are hard links into the work folder: damage to one is damage to both."""
+    expected = undisturbed(tmp_path)
+    work = WorkFolder(tmp_path / "work")
+    run(world.stage(), world.tasks(), work, actors=0)
+    first = run(world.stage(), world.tasks(), work, actors=0)
+    assert published(tmp_path, first, work) == expected
+    victim = tmp_path / "out" / "b-000002.parquet"
+    content = bytearray(victim.read_bytes())
+    content[40] ^= 1
+    victim.write_bytes(content)
+    again = run(world.stage(), world.tasks(), work, actors=0)
+    assert again.parts_made == 1
+    assert published(tmp_path, again, work) == expected
+
+
 def test_local_ray_listens_on_loopback_only(ray_of_two: None) -> None:
     import psutil
 
