@@ -8,16 +8,17 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 READY := $(VENV)/.opendet-ready
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH" HF_HUB_OFFLINE=1
-REPORT := datasets/$(shell sed -n 's/^build: *//p' params.yaml)/report/report.html
+FOLDER := datasets/$(shell sed -n 's/^build: *//p' params.yaml)
 
 .PHONY: demo test check repro slow clean
 
 demo: repro
-	@echo "the report: $(REPORT)"
+	@$(RUN) dvc metrics show --json $(FOLDER)/metrics/filter.json $(FOLDER)/metrics/evaluate.json \
+		| $(VENV)/bin/python -m json.tool --no-ensure-ascii
+	@echo "the report: $(FOLDER)/report/report.html (all numbers: dvc metrics show)"
 
 repro: $(READY)
 	$(RUN) dvc repro
-	$(RUN) dvc metrics show
 
 test: $(READY)
 	$(RUN) pytest -n 2 --dist loadfile -m "not slow and not gpu"
