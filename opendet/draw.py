@@ -1,6 +1,7 @@
 """Boxes and names drawn on a picture, for people."""
 
 import colorsys
+import math
 from zlib import crc32
 
 from PIL import Image, ImageDraw, ImageFont
@@ -9,15 +10,24 @@ from opendet.predict import Detections
 
 Colour = tuple[int, int, int]
 
+LEAST_SIDE = 512
+"""Pixels of a drawing's longer side."""
+
 
 def draw_detections(
     image: Image.Image, detections: Detections, *, min_score: float = 0.0
 ) -> Image.Image:
     """A copy of the picture with a box, the likeliest name and the score of each object.
 
-    A name has the same colour in every picture. The surest object is drawn last, on top.
+    A name has the same colour in every picture. The surest object is drawn last, on top. A picture
+    smaller than `LEAST_SIDE` is enlarged by a whole factor first, or its names would hide it.
     """
+    scale = max(1, math.ceil(LEAST_SIDE / max(image.size)))
     canvas = image.convert("RGB")
+    if scale > 1:
+        canvas = canvas.resize(
+            (image.width * scale, image.height * scale), Image.Resampling.LANCZOS
+        )
     pen = ImageDraw.Draw(canvas)
     unit = max(canvas.size) / 400  # pixels: thin lines on small pictures, visible ones on large
     font = ImageFont.load_default(size=max(10.0, 10 * unit))
@@ -25,7 +35,7 @@ def draw_detections(
         score = float(detections.scores[place])
         if score >= min_score:
             name = detections.names[place][0]
-            box_xyxy = tuple(detections.boxes_xyxy[place].tolist())
+            box_xyxy = tuple((detections.boxes_xyxy[place] * scale).tolist())
             pen.rectangle(box_xyxy, outline=colour_of(name), width=max(1, round(1.5 * unit)))
             _label(pen, box_xyxy[:2], f"{name} {score:.2f}", colour_of(name), font)
     return canvas

@@ -114,18 +114,19 @@ def test_a_broken_folder_says_so_in_one_line(model: Path, tmp_path: Path, file: 
 
 
 def test_a_drawing_shows_the_box_and_leaves_the_picture() -> None:
-    image = Image.new("RGB", (200, 120), "white")
-    boxes = torch.tensor([[50.0, 40.0, 120.0, 100.0], [1.0, 1.0, 198.0, 118.0]])
+    image = Image.new("RGB", (600, 360), "white")
+    boxes = torch.tensor([[150.0, 120.0, 360.0, 300.0], [3.0, 3.0, 594.0, 354.0]])
     found = Detections(boxes, torch.tensor([0.9, 0.1]), [["red star"], ["disc"]], torch.zeros(2, 8))
     drawn = draw_detections(image, found, min_score=0.5)
-    assert drawn.getpixel((50, 99)) == colour_of("red star")
-    assert drawn.getpixel((1, 60)) == (255, 255, 255), "below the score: not drawn"
+    assert drawn.getpixel((150, 297)) == colour_of("red star")
+    assert drawn.getpixel((3, 180)) == (255, 255, 255), "below the score: not drawn"
     assert image.getextrema() == ((255, 255),) * 3
-    assert draw_detections(image, found).getpixel((1, 60)) == colour_of("disc")
+    assert draw_detections(image, found).getpixel((3, 180)) == colour_of("disc")
 
 
 @pytest.mark.parametrize("size", [(8, 8), (3000, 10)])
 def test_labels_fit_in_no_space(size: tuple[int, int]) -> None:
     boxes = torch.tensor([[0.0, 0.0, float(size[0]), float(size[1])]])
     found = Detections(boxes, torch.tensor([0.9]), [["a very long name " * 9]], torch.zeros(1, 8))
-    assert draw_detections(Image.new("RGB", size), found).size == size
+    drawn = draw_detections(Image.new("RGB", size), found)
+    assert drawn.size == ((512, 512) if size == (8, 8) else size), "small ones are enlarged"
