@@ -126,6 +126,17 @@ class Build:
         chosen = set(batches or train[:1] or [part.shard.batch for part in parts[:1]])
         return tuple(part for part in parts if part.shard.batch in chosen)
 
+    def stamps(self, *stages: str) -> dict[str, str]:
+        """`<stage>/<file>` -> sha256 of all files of some stages, for what is made of them.
+
+        With the stage, for the parts of two stages bear the same names.
+        """
+        return {
+            f"{stage}/{name}": sha256
+            for stage in stages
+            for name, sha256 in stamps_of(self.manifest(stage).parts).items()
+        }
+
     # --- running a stage
 
     def fingerprint(
@@ -276,7 +287,7 @@ def _seconds(work: WorkFolder, begin: float, *, made: int) -> float:
 
 
 def stamps_of(parts: Sequence[PartCommit]) -> dict[str, str]:
-    """File -> sha256 of all files of some parts."""
+    """File -> sha256 of all files of some parts of one stage."""
     return {name: stamp.sha256 for part in parts for name, stamp in part.files.items()}
 
 

@@ -1,8 +1,8 @@
 """The commit protocol: a stage's work folder, where a part is whole or is not there.
 
-    .opendet/work/<build>/<stage>/<fingerprint>/
-        attempts/<shard>-<random>/   private to one attempt; swept when the next run begins
-        parts/<shard>-<digest>/      renamed from an attempt after fsync; named by its content
+    .opendet/<build>/<stage>/<fingerprint>/
+        attempts/<shard>-<random>/     private to one attempt; swept when the next run begins
+        parts/<shard>-<digest>/        renamed from an attempt after fsync; named by its content
         commits/<shard>-<inputs>.json  written last; the only thing that makes a part count
 
 A part's folder is never changed once it is there, so replacing a part (after `retry`) is one rename

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from opendet.build import Build, stamps_of
+from opendet.build import Build
 from opendet.curate.clip import open_clip_of
 from opendet.data.dataset import EvaluationSet
 from opendet.entry import stage_main
@@ -19,8 +19,7 @@ from opendet.sources.scenes import SceneVocabulary
 
 def main(build: Build) -> None:
     config = build.config.evaluate
-    stages = ("shards", "clip", "train")
-    inputs = {k: v for stage in stages for k, v in stamps_of(build.manifest(stage).parts).items()}
+    inputs = build.stamps("shards", "clip", "train")
 
     def make(folder: Path) -> Mapping[str, Any]:
         asked = PredictConfig(

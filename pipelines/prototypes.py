@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from opendet.build import Build, stamps_of
+from opendet.build import Build
 from opendet.curate.pool import write_pool
 from opendet.curate.prototypes import build_pool, gather
 from opendet.curate.vectors import read_vectors
@@ -16,7 +16,7 @@ from opendet.manifest import PartCommit
 
 def main(build: Build) -> None:
     parts = build.manifest("filter").parts
-    inputs = stamps_of(parts) | stamps_of(build.manifest("embed").parts)
+    inputs = build.stamps("filter", "embed")
     make = partial(make_pool, build, parts)
     fingerprint = build.fingerprint("prototypes", build.config.prototypes)
     build.run_whole("prototypes", fingerprint, inputs=inputs, make=make, cpus=1)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from opendet.build import Build, digest_of, stamps_of
+from opendet.build import Build, digest_of
 from opendet.curate.clip import open_clip_of
 from opendet.entry import stage_main
 from opendet.train.recipe import Recipe
@@ -16,7 +16,7 @@ from opendet.train.run import train
 def main(build: Build) -> None:
     config = build.config
     sections = (config.train, config.loader, config.detector, config.namer, config.objective)
-    inputs = stamps_of(build.manifest("shards").parts) | stamps_of(build.manifest("clip").parts)
+    inputs = build.stamps("shards", "clip")
     fingerprint = build.fingerprint("train", *sections)
     run = f"run-{digest_of(sorted(inputs.values()))[:16]}"
     work_folder = build.work("train", fingerprint).root / run

@@ -74,11 +74,14 @@ def test_a_changed_threshold_redoes_the_filter_and_what_follows(project: Project
     text = config.read_text()
     config.write_text(text.replace("min_margin: -0.5", "min_margin: 0.0"))
     assert project.repro() == AFTER_FILTER
-    assert project.metrics("filter")["refused.disagrees"] > before.get("refused.disagrees", 0)
+    now = project.metrics("filter")
+    assert now["refused.disagrees"] > before.get("refused.disagrees", 0)
+    assert project.metrics("prototypes")["vectors"] == now["kept"], "an old pool was taken"
     # And back: DVC's run cache knows the answer.
     config.write_text(text)
     assert project.repro() <= AFTER_FILTER
     assert project.metrics("filter")["kept"] == before["kept"]
+    assert project.metrics("prototypes")["vectors"] == before["kept"]
     assert project.repro() == set()
 
 
