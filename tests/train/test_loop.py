@@ -1,15 +1,15 @@
 """The loop: resume equals no interruption, each sample once an epoch, no step on a NaN."""
 
-import os
 import random
-import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from kills import kill_until_done
 from torch import Tensor, nn
 from toy_training import SAMPLES, ToyReport, toy_loss, toy_state, train_toy
 
@@ -39,23 +39,6 @@ def _largest_difference(first: dict[str, Tensor], second: dict[str, Tensor]) -> 
     return max(float((first[name].double() - second[name].double()).abs().max()) for name in first)
 
 
-def _kill_and_resume_until_done(folder: Path, rng: random.Random, longest: float) -> int:
-    """Train in children that are killed after a random time. Returns the number of kills."""
-    kills = 0
-    while True:
-        child = os.fork()
-        if child == 0:
-            train_toy(folder, CONFIG)
-            os._exit(0)
-        time.sleep(rng.uniform(0, longest))
-        os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        if status == 0:
-            return kills
-        assert status == signal.SIGKILL
-        kills += 1
-
-
 def _kill_many(tmp_path: Path, at_least: int) -> None:
     start = time.monotonic()
     train_toy(tmp_path / "undisturbed", CONFIG)
@@ -65,7 +48,7 @@ def _kill_many(tmp_path: Path, at_least: int) -> None:
     kills = run = 0
     while kills < at_least:
         folder = tmp_path / str(run)
-        kills += _kill_and_resume_until_done(folder, rng, longest)
+        kills += kill_until_done(partial(train_toy, folder, CONFIG), rng, longest)
         assert _largest_difference(_tensors(folder), undisturbed) == 0.0
         run += 1
 

@@ -1,16 +1,16 @@
 """The stage `train` on small shards: resume, refusal, nothing to do, and a model that loads."""
 
 import json
-import os
 import random
 import shutil
-import signal
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from kills import kill_until_done
 from safetensors.torch import load_file
 from trainee import RECIPE, HashTower, changed, publish_shards, run
 
@@ -178,29 +178,12 @@ def _kill_many(undisturbed: Path, shards: Path, tmp_path: Path, *, at_least: int
     kills = number = 0
     while kills < at_least:
         work = tmp_path / str(number)
-        kills += _kill_until_done(shards, work, rng, longest)
+        kills += kill_until_done(partial(run, shards, work), rng, longest)
         assert (work / "model" / "model.safetensors").read_bytes() == wanted
         assert (work / last).read_bytes() == (undisturbed / last).read_bytes()
         assert _without_clock(work) == _without_clock(undisturbed)
         assert not list(work.glob(".model-*"))
         number += 1
-
-
-def _kill_until_done(shards: Path, work: Path, rng: random.Random, longest: float) -> int:
-    kills = 0
-    while True:
-        child = os.fork()
-        if child == 0:
-            run(shards, work)
-            os._exit(0)
-        # towards the end of a run a kill falls into the export, at its start into the warm-up
-        time.sleep(rng.uniform(0, longest))
-        os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        if status == 0:
-            return kills
-        assert status == signal.SIGKILL
-        kills += 1
 
 
 def _without_clock(work: Path) -> str:
