@@ -1,11 +1,16 @@
 """What the trainer eats: a batch of images and their targets."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 # B images, M targets of one image, H x W the padded size
+
+AnnotationKind = Literal["box", "pseudo_box", "image"]
+"""What an image's annotations are good for: boxes that people drew; boxes that a model drew, whose
+places are not to be trusted; a caption of the whole image. GenerateU's `anno_type`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +21,10 @@ class Target:
     """(M, 4) in [0, 1] of the unpadded image."""
     names: tuple[tuple[str, ...], ...]
     """M tuples of names that mean the same; the first is preferred."""
+    kind: AnnotationKind = "box"
+    """Which losses may use it."""
+    caption: str | None = None
+    """Of the whole image; None where nobody wrote one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,4 +31,5 @@ def collate(examples: Sequence[Example], *, multiple: int) -> Batch:
 
 def _target(example: Example) -> Target:
     height, width = example.size_hw
-    return Target(to_model(example.boxes_xyxy, width=width, height=height), example.names)
+    boxes_cxcywh = to_model(example.boxes_xyxy, width=width, height=height)
+    return Target(boxes_cxcywh, example.names, kind=example.kind, caption=example.caption)

@@ -14,6 +14,7 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
 from opendet.boxes import area
+from opendet.data.batch import AnnotationKind
 from opendet.data.config import LoaderConfig
 
 
@@ -30,6 +31,10 @@ class Example:
     """M tuples of names that mean the same."""
     original_hw: tuple[int, int]
     """Of the upright image."""
+    kind: AnnotationKind = "box"
+    """Which losses may use it."""
+    caption: str | None = None
+    """Of the whole image; None where nobody wrote one."""
 
     @property
     def size_hw(self) -> tuple[int, int]:

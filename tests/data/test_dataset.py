@@ -117,3 +117,13 @@ def test_collate_pads_and_keeps_boxes(tmp_path: Path) -> None:
         assert torch.allclose(back, example.boxes_xyxy, atol=1e-4)
         assert target.names == example.names
     assert batch.targets[0].boxes_cxcywh.shape == (0, 4)
+
+
+def test_a_batch_knows_what_each_image_is_good_for() -> None:
+    boxed, shown = (training_example(sample) for sample in world.samples(2))
+    shown = replace(shown, kind="image", caption="a cat on a mat")
+    targets = collate([boxed, shown], multiple=32).to(torch.device("cpu")).targets
+    assert [(target.kind, target.caption) for target in targets] == [
+        ("box", None),
+        ("image", "a cat on a mat"),
+    ]
