@@ -67,27 +67,47 @@ class T5Namer(nn.Module):
         self.scale = nn.Parameter(t5.shared.weight.detach().norm(dim=-1).mean())
 
     def loss(self, prompts: Tensor, names: Sequence[str]) -> Tensor:
-        """Mean cross-entropy of the names' tokens; zero, and connected, for no objects.
+        """Mean cross-entropy of the names' tokens; zero, and connected, for no objects."""
+        sums, tokens = self.losses(prompts, names)
+        return sums.sum() / tokens.sum().clamp(min=1)
 
-        prompts (N, D_t) of any length, N names.
+    def losses(self, prompts: Tensor, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Each object's summed cross-entropy (N,) and its number of tokens (N,), both float32.
+
+        prompts (N, D_t), or (N, K, D_t) where an object has K, of any length; N names. With no
+        objects both are empty, and the sums still lead to the prompts and to every trained weight.
         """
         assert len(prompts) == len(names), (prompts.shape, len(names))
         if not names:
             # a rank that has nothing to name must still give every parameter a gradient
-            return torch.stack([p.sum() for p in (prompts, *self.parameters())]).sum() * 0.0
+            trained = [p for p in self.parameters() if p.requires_grad]
+            nothing = torch.stack([p.sum() for p in (prompts, *trained)]).sum() * 0.0
+            empty = torch.zeros(0, device=prompts.device)
+            return nothing.float() + empty, empty
         labels = self.encode(names).to(prompts.device)
-        embeddings = self.embed(prompts)
-        output = self.t5(
-            inputs_embeds=embeddings,
-            attention_mask=embeddings.new_ones(embeddings.shape[:2]),
-            labels=labels,
-        )
-        loss: Tensor = output.loss
-        return loss
+        hidden = self._decode(self.embed(prompts), labels)
+        real = labels != IGNORED  # the head is the widest product: padding does not go through it
+        logits = self.t5.lm_head(hidden[real]).float()  # (tokens, V)
+        each = functional.cross_entropy(logits, labels[real], reduction="none")
+        sums = torch.zeros_like(labels, dtype=each.dtype).masked_scatter(real, each).sum(dim=1)
+        return sums, real.sum(dim=1).float()
+
+    def _decode(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """What the head reads of (N, K, d_model) where the labels (N, T) are given to it."""
+        t5: Any = self.t5
+        mask = embeddings.new_ones(embeddings.shape[:2])
+        encoded = t5.encoder(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state
+        hidden: Tensor = t5.decoder(
+            input_ids=t5.prepare_decoder_input_ids_from_labels(labels),
+            encoder_hidden_states=encoded,
+            encoder_attention_mask=mask,
+            use_cache=False,
+        ).last_hidden_state
+        return hidden * t5.model_dim**-0.5 if t5.config.scale_decoder_outputs else hidden
 
     @torch.no_grad()
     def name(self, prompts: Tensor, beams: int | None = None) -> list[list[str]]:
-        """prompts (N, D_t) -> for each object its names, the likeliest first.
+        """prompts (N, D_t) or (N, K, D_t) -> for each object its names, the likeliest first.
 
         As many as there are beams; the config's number where none is given.
         """
@@ -109,10 +129,10 @@ class T5Namer(nn.Module):
         return [cleaned[i : i + beams] for i in range(0, len(cleaned), beams)]
 
     def embed(self, prompts: Tensor) -> Tensor:
-        """(N, D_t) -> what the encoder reads, (N, 1, d_model): one token per object."""
+        """(N, D_t) or (N, K, D_t) -> what the encoder reads, (N, K, d_model), K = 1 by default."""
         unit = functional.normalize(prompts.float(), dim=-1)
         embeddings: Tensor = self.scale * self.project(unit)
-        return embeddings[:, None]
+        return embeddings[:, None] if prompts.dim() == 2 else embeddings
 
     def encode(self, names: Sequence[str]) -> Tensor:
         """Labels (N, T) int64 with the end token, `IGNORED` where padded."""

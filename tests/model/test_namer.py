@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from opendet.model.namer import T5Namer
+from opendet.model.namer import IGNORED, T5Namer
 from opendet.model.tiny_t5 import train_tokenizer
 from tests.model.worlds import NAMES, TINY_NAMER, build_namer
 
@@ -26,6 +26,18 @@ def test_loss_is_the_librarys() -> None:
     theirs.load_state_dict(state, strict=False)
     expected = theirs(inputs_embeds=namer.embed(prompts), labels=namer.encode(NAMES)).loss
     torch.testing.assert_close(namer.loss(prompts, NAMES), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(4, 32), (4, 3, 32)])
+def test_losses_of_objects_add_up_to_the_loss(shape: tuple[int, ...]) -> None:
+    namer, prompts = build_namer(), torch.randn(shape, generator=torch.Generator().manual_seed(5))
+    sums, tokens = namer.losses(prompts, NAMES)
+    assert tokens.tolist() == [int((namer.encode([name]) != IGNORED).sum()) for name in NAMES]
+    torch.testing.assert_close(sums.sum() / tokens.sum(), namer.loss(prompts, NAMES))
+    for i, name in enumerate(NAMES):  # neighbours and padding say nothing
+        alone, count = namer.losses(prompts[i : i + 1], [name])
+        torch.testing.assert_close(alone[0], sums[i])
+        assert count[0] == tokens[i]
 
 
 def test_save_and_load_are_equal_bit_for_bit(tmp_path: Path) -> None:
@@ -81,12 +93,18 @@ def test_names_come_in_beams_and_do_not_depend_on_their_neighbours() -> None:
     assert [len(beams) for beams in namer.name(prompts, beams=1)] == [1] * 5
 
 
-def test_no_objects_cost_nothing_and_stay_connected() -> None:
-    prompts = _prompts(4).requires_grad_()
-    loss = build_namer().loss(prompts[:0], [])
-    loss.backward()  # type: ignore[no-untyped-call]
-    assert loss == 0
+@pytest.mark.parametrize("shape", [(0, 32), (0, 10, 32)])
+def test_no_objects_cost_nothing_and_stay_connected(shape: tuple[int, ...]) -> None:
+    namer, prompts = build_namer(), torch.zeros(shape, requires_grad=True)
+    sums, tokens = namer.losses(prompts, [])
+    assert sums.shape == tokens.shape == (0,)
+    assert namer.loss(prompts, []) == 0
+    sums.sum().backward()  # type: ignore[no-untyped-call]
     assert prompts.grad is not None
+    for name, parameter in namer.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+            assert not parameter.grad.any(), name
 
 
 def test_a_few_steps_teach_names() -> None:
