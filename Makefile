@@ -2,6 +2,7 @@
 # make test   set up and run the tests; make slow runs the long ones
 # make check  lint, format and types
 # make repro  rebuild whatever changed, for the build that params.yaml chooses
+# make bench  run all benches (BENCH=name runs one or a group; MINUTES=30 stops between units)
 # make clean  remove what builds made (DVC's cache stays)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -10,10 +11,10 @@ READY := $(VENV)/.opendet-ready
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 FOLDER := datasets/$(shell sed -n 's/^build: *//p' params.yaml)
 
-.PHONY: demo test check repro slow clean
+.PHONY: demo test check repro slow bench clean
 
 # Nothing of these comes from a hub; a build of yours may.
-demo test slow: export HF_HUB_OFFLINE := 1
+demo test slow bench: export HF_HUB_OFFLINE := 1
 
 demo: repro
 	@$(RUN) dvc metrics show --json $(FOLDER)/metrics/filter.json $(FOLDER)/metrics/evaluate.json \
@@ -28,6 +29,10 @@ test: $(READY)
 
 slow: $(READY)
 	$(RUN) pytest -m slow
+
+bench: $(READY)
+	$(RUN) python -m opendet.bench $(BENCH) $(if $(DEVICE),--device $(DEVICE)) \
+		$(if $(MINUTES),--budget-minutes $(MINUTES))
 
 check: $(READY)
 	$(RUN) ruff check .

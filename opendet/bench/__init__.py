@@ -1,0 +1,1 @@
+"""Benches: what the claims of this project measure, on this machine, with goal and verdict."""

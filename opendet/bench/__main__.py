@@ -1,0 +1,84 @@
+"""`python -m opendet.bench [name ...]`: run benches, print their tables, record their rows."""
+
+import argparse
+import sys
+import time
+from datetime import UTC, datetime
+from math import inf
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from opendet.bench import records
+from opendet.bench.harness import Bench, Place, Row, run_bench
+from opendet.bench.machine import machine
+from opendet.console import dress_logging, exit_code_of, interrupt_on_sigterm
+
+BENCHES: dict[str, Bench] = {}
+"""Every bench by its name, in the order in which all of them run."""
+
+GROUPS: dict[str, tuple[str, ...]] = {}
+"""Names that stand for several."""
+
+PLAIN_WIDTH = 160  # Columns where the output is no terminal.
+
+
+def main() -> int:
+    """Measure, print and record. A missed goal is no error."""
+    parser = argparse.ArgumentParser(prog="python -m opendet.bench", description=__doc__)
+    parser.add_argument("names", nargs="*", help="benches or groups; default: all")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument(
+        "--budget-minutes", type=float, default=inf, help="no unit of work begins after so long"
+    )
+    parser.add_argument("--work", type=Path, default=Path(".opendet/bench"), help="kept units")
+    parser.add_argument("--docs", type=Path, default=Path("docs"), help="where the record lies")
+    asked = parser.parse_args()
+    deadline = time.monotonic() + 60 * asked.budget_minutes
+    for name in chosen(asked.names or list(BENCHES)):
+        rows = run_bench(BENCHES[name], Place(asked.work / name, asked.device, deadline))
+        show(name, rows)
+        records.record(
+            asked.docs,
+            name,
+            rows,
+            command=_command(name, asked.device),
+            machine=machine(),
+            date=datetime.now(UTC).date().isoformat(),
+        )
+    return 0
+
+
+def chosen(names: list[str]) -> list[str]:
+    """The benches that names and groups stand for. Raises ValueError for an unknown one."""
+    there = {**{name: (name,) for name in BENCHES}, **GROUPS}
+    unknown = [name for name in names if name not in there]
+    if unknown:
+        raise ValueError(f"no bench {', '.join(unknown)}; there are {', '.join(there)}")
+    return list(dict.fromkeys(one for name in names for one in there[name]))
+
+
+def show(name: str, rows: list[Row]) -> None:
+    """A bench's table, on stdout."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=name, title_justify="left")
+    for column in ("metric", "value", "goal", "verdict", ""):
+        table.add_column(column, justify="right" if column == "value" else "left")
+    for row in rows:
+        said = (records.shown(row.value), row.goal, records.verdict(row.holds), row.detail)
+        table.add_row(row.metric, *said)
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    console.print(table)
+
+
+def _command(name: str, device: str) -> str:
+    return f"make bench BENCH={name}" + (f" DEVICE={device}" if device != "cpu" else "")
+
+
+if __name__ == "__main__":
+    dress_logging()
+    interrupt_on_sigterm()
+    sys.exit(exit_code_of(main))
