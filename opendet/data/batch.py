@@ -1,16 +1,13 @@
 """What the trainer eats: a batch of images and their targets."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-# B images, M targets of one image, H x W the padded size
+from opendet.data.kinds import AnnotationKind
 
-AnnotationKind = Literal["box", "pseudo_box", "image"]
-"""What an image's annotations are good for: boxes that people drew; boxes that a model drew, whose
-places are not to be trusted; a caption of the whole image. GenerateU's `anno_type`."""
+# B images, M targets of one image, H x W the padded size
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,25 @@
 """How shards become batches."""
 
-from pydantic import Field
+from typing import Self
 
+from pydantic import Field, model_validator
+
+from opendet.data.kinds import KindChoice
 from opendet.section import Section
+
+
+class MixtureSource(Section):
+    """One source of the mixture that an epoch is drawn from."""
+
+    batch: str
+    """The batch of the build's source card; that of its records."""
+    weight: float = Field(gt=0, allow_inf_nan=False)
+    """Its share of an epoch's draws, relative to the other sources' weights."""
+    kind: KindChoice = "auto"
+    """What its annotations are good for, and so which losses use them: `box`, `pseudo_box` (boxes
+    that a model drew), `image` (the caption alone). `auto` asks each record: a caption without an
+    object is `image`, an object that a model found makes it `pseudo_box`, anything else is `box`.
+    """
 
 
 class LoaderConfig(Section):
@@ -16,6 +33,20 @@ class LoaderConfig(Section):
     """Leave out an epoch's last batch where it is not full; off, it comes smaller."""
     seed: int = Field(0, ge=0)
     """Decides the order of an epoch and every sample's augmentation, whatever the workers."""
+    mixture: tuple[MixtureSource, ...] = ()
+    """The sources to draw from, by weight; others are left out. Empty: every sample of the split
+    once an epoch, its boxes taken as people's (`kind: box`)."""
+    epoch_draws: int = Field(0, ge=0)
+    """Samples drawn in an epoch; 0: as many as there are to draw from, or, with repeat factors and
+    no mixture, as many as the factors add up to. Samples of one source and one repeat factor come
+    equally often, but for one draw that chance decides in each epoch."""
+    repeat_threshold: float = Field(0.0, ge=0, le=1)
+    """Share t of the images below which a name counts as rare; images with one come
+    max(1, sqrt(t / share)) times as often (repeat factor sampling of LVIS, there 0.001). Within a
+    source of the mixture, whose share stays its weight. 0 is off."""
+    drop_empty: bool = False
+    """Leave out images without an object to learn from, as GenerateU does; those of `kind: image`
+    stay if they have a caption. Off, they stay and teach what is background."""
     workers: int = Field(0, ge=0)
     """Processes that decode; 0 decodes in the trainer's own. The batches are the same."""
     cache: bool = False
@@ -33,10 +64,19 @@ class LoaderConfig(Section):
     crop: float = Field(0.5, ge=0, le=1)
     """Probability of cutting a part out before the last resize."""
     crop_edges: tuple[int, ...] = Field((400, 500, 600), min_length=1)
-    """Shortest edge, in pixels, of which a part is cut out."""
+    """Shortest edge, in pixels, of the image of which a part is cut out; one is drawn."""
     crop_sides: tuple[int, int] = (384, 600)
     """Smallest and largest side of the part, in pixels."""
-    crop_keep: float = Field(0.5, gt=0, le=1)
-    """A box that has less than this share of its area inside the part is dropped."""
+    crop_keep: float = Field(0.0, ge=0, le=1)
+    """A box that has less than this share of its area inside the part is dropped; 0 drops only
+    those that are outside, as GenerateU does."""
     multiple: int = Field(32, ge=1)
     """Batches are padded to sides that this divides, in pixels."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        batches = [source.batch for source in self.mixture]
+        twice = next((batch for batch in batches if batches.count(batch) > 1), None)
+        if twice:
+            raise ValueError(f"mixture names the batch {twice} twice: give it one weight")
+        return self

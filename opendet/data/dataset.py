@@ -15,12 +15,18 @@ from torchvision.transforms.v2 import functional
 
 from opendet.data import transforms
 from opendet.data.config import LoaderConfig
-from opendet.data.order import sample_rng
+from opendet.data.kinds import AnnotationKind
+from opendet.data.order import Draw, sample_rng
+from opendet.data.plan import EpochPlan, mixture_kind, plan_epochs
 from opendet.data.transforms import Example
 from opendet.record import Record
 from opendet.sample import Sample
 from opendet.shard_set import ShardSet
 from opendet.sources.images import decode_upright
+
+WIDEST_CROPPED = 10
+"""Long sides to a short one: of a longer image the short side gets smaller before it is cropped, so
+that a line of pixels does not grow into gigabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,38 +48,49 @@ class ExampleSet:
     def __init__(self, shards: ShardSet, config: LoaderConfig) -> None:
         self._shards = shards
         self._config = config
-        self._cache: dict[tuple[int, int], Example] = {}
+        self._cache: dict[tuple[int, int, int], Example] = {}
 
     def __len__(self) -> int:
         return len(self._shards)
 
-    def example(self, index: int, *, epoch: int) -> Example:
-        """Sample `index` as this epoch shows it: a function of the seed, the epoch and the index.
+    def plan(self) -> EpochPlan:
+        """What an epoch draws. Raises ValueError, in one line, where that is nothing."""
+        records = (self._shards.record(index) for index in range(len(self)))
+        return plan_epochs(records, len(self), self._config)
+
+    def example(self, draw: Draw, *, epoch: int) -> Example:
+        """A sample as this epoch shows it: a function of the seed, the epoch and the draw.
 
         Raises ValueError, naming the shard and the key, for a sample that cannot be read.
         """
         config = self._config
-        rng = sample_rng(config.seed, epoch, index)
+        rng = sample_rng(config.seed, epoch, draw)
         edge = int(rng.choice(config.shortest_edges))
         if rng.random() < config.crop:
-            wide = self._resized(index, int(rng.choice(config.crop_edges)))
+            # Not held to the longest edge, for the last resize is: a panorama would be cut from a
+            # smaller picture than others.
+            between = int(rng.choice(config.crop_edges))
+            wide = self._resized(draw.sample, between, longest=between * WIDEST_CROPPED)
             cut = transforms.random_crop(wide, rng, config)
             example = transforms.resize(cut, shortest=edge, longest=config.longest_edge)
         else:
-            example = self._resized(index, edge)
+            example = self._resized(draw.sample, edge, longest=config.longest_edge)
         return transforms.flip(example) if rng.random() < config.flip else example
 
     def plain(self, index: int) -> Example:
         """Sample `index` at the evaluation's size, with nothing drawn."""
-        return self._resized(index, self._config.evaluation_edge)
+        config = self._config
+        return self._resized(index, config.evaluation_edge, longest=config.longest_edge)
 
-    def _resized(self, index: int, edge: int) -> Example:
-        if (index, edge) in self._cache:
-            return self._cache[index, edge]
-        whole = training_example(self._shards.sample(index))
-        example = transforms.resize(whole, shortest=edge, longest=self._config.longest_edge)
+    def _resized(self, index: int, shortest: int, *, longest: int) -> Example:
+        place = (index, shortest, longest)
+        if place in self._cache:
+            return self._cache[place]
+        sample = self._shards.sample(index)
+        whole = training_example(sample, mixture_kind(sample.record, self._config.mixture))
+        example = transforms.resize(whole, shortest=shortest, longest=longest)
         if self._config.cache:
-            self._cache[index, edge] = example
+            self._cache[place] = example
         return example
 
 
@@ -112,16 +129,20 @@ def truth_of(record: Record) -> Truth:
     )
 
 
-def training_example(sample: Sample) -> Example:
-    """The whole image with its objects; those whose name was refused have no name."""
+def training_example(sample: Sample, kind: AnnotationKind = "box") -> Example:
+    """The whole image with its objects; those whose name was refused have no name. An `image` has
+    no objects: its caption alone is to be believed."""
     record = sample.record
-    regions = [region for region in record.regions if region.has_object]
+    boxed = () if kind == "image" else record.regions
+    regions = [region for region in boxed if region.has_object]
     return Example(
         key=record.key,
         image=functional.pil_to_tensor(decoded(sample)),
         boxes_xyxy=_boxes([region.box_xyxy for region in regions]),
         names=tuple(region.names if region.kept else () for region in regions),
         original_hw=(record.height, record.width),
+        kind=kind,
+        caption=record.caption or None,
     )
 
 

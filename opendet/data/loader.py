@@ -1,8 +1,9 @@
 """Batches for the trainer: the same ones whatever the number of workers, from any point on.
 
-Each sample comes exactly once an epoch. Which samples make step k of epoch e, and how each is
-augmented, is a function of the seed; workers only decode. A loader taken up at a position goes on
-as if nothing had happened, and draws nothing from the global generators.
+Each sample comes exactly once an epoch, unless a mixture or repeat factors say otherwise
+(`opendet.data.plan`). Which samples make step k of epoch e, and how each is augmented, is a
+function of the seed; workers only decode. A loader taken up at a position goes on as if nothing
+had happened, and draws nothing from the global generators.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,10 +18,13 @@ from opendet.data.batch import Batch
 from opendet.data.collate import collate
 from opendet.data.config import LoaderConfig
 from opendet.data.dataset import ExampleSet
-from opendet.data.order import Batches, epoch_batches
+from opendet.data.order import Batches, Draw, rank_batches
 from opendet.data.transforms import Example
 
 State = dict[str, int | bool]
+
+_Place = tuple[int, Draw]
+"""An epoch and one of its draws."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +46,14 @@ class Loader:
     def __init__(
         self, examples: ExampleSet, config: LoaderConfig, *, rank: int = 0, world: int = 1
     ) -> None:
-        """Raises ValueError if there are too few samples for a batch on each rank."""
+        """Raises ValueError if there are too few samples for a batch on each rank, or none of a
+        source of the mixture."""
         self.position = Position()
         self._count = len(examples)
+        self._plan = examples.plan()
         self._config = config
         self._rank, self._world = rank, world
-        self._todo: list[list[tuple[int, int]]] = []
+        self._todo: list[list[_Place]] = []
         self.batches_per_epoch = len(self._batches(epoch=0))
         self._batches_of = _data_loader(_Drawn(examples), self._todo, config)
 
@@ -55,7 +61,7 @@ class Loader:
         epoch, start = self.position.epoch, self.position.offset
         batches = self._batches(epoch)[start:]
         # The list is changed in place: persistent workers keep the sampler that they began with.
-        self._todo[:] = [[(epoch, index) for index in batch] for batch in batches]
+        self._todo[:] = [[(epoch, draw) for draw in batch] for batch in batches]
         for offset, batch in enumerate(_in_one_line(self._batches_of), start + 1):
             done = offset == self.batches_per_epoch
             self.position = Position(epoch + 1, 0) if done else Position(epoch, offset)
@@ -79,6 +85,7 @@ class Loader:
     def _counted_in(self) -> State:
         return {
             "samples": self._count,
+            "draws": self._plan.draws,
             "seed": self._config.seed,
             "batch_size": self._config.batch_size,
             "drop_last": self._config.drop_last,
@@ -86,10 +93,8 @@ class Loader:
         }
 
     def _batches(self, epoch: int) -> Batches:
-        return epoch_batches(
-            self._count,
-            seed=self._config.seed,
-            epoch=epoch,
+        return rank_batches(
+            self._plan.order(seed=self._config.seed, epoch=epoch),
             batch_size=self._config.batch_size,
             drop_last=self._config.drop_last,
             rank=self._rank,
@@ -99,9 +104,9 @@ class Loader:
 
 def evaluation_batches(examples: ExampleSet, config: LoaderConfig) -> Iterator[Batch]:
     """Every sample once, in the manifest's order, at the evaluation's size, the last batch too."""
-    indices = [(0, index) for index in range(len(examples))]
+    places = [(0, Draw(index)) for index in range(len(examples))]
     size = config.batch_size
-    batches = [indices[start : start + size] for start in range(0, len(indices), size)]
+    batches = [places[start : start + size] for start in range(0, len(places), size)]
     yield from _in_one_line(_data_loader(_Plain(examples), batches, config))
 
 
@@ -115,23 +120,23 @@ def _in_one_line(batches: Iterable[Batch]) -> Iterator[Batch]:
 
 
 class _Drawn(Dataset[Example]):
-    """Addressed by epoch and index, so that a worker needs to be told nothing else."""
+    """Addressed by epoch and draw, so that a worker needs to be told nothing else."""
 
     def __init__(self, examples: ExampleSet) -> None:
         self._examples = examples
 
-    def __getitem__(self, place: tuple[int, int]) -> Example:
-        epoch, index = place
-        return self._examples.example(index, epoch=epoch)
+    def __getitem__(self, place: _Place) -> Example:
+        epoch, draw = place
+        return self._examples.example(draw, epoch=epoch)
 
 
 class _Plain(_Drawn):
-    def __getitem__(self, place: tuple[int, int]) -> Example:
-        return self._examples.plain(place[1])
+    def __getitem__(self, place: _Place) -> Example:
+        return self._examples.plain(place[1].sample)
 
 
 def _data_loader(
-    examples: Dataset[Example], batches: list[list[tuple[int, int]]], config: LoaderConfig
+    examples: Dataset[Example], batches: list[list[_Place]], config: LoaderConfig
 ) -> Iterable[Batch]:
     loader = DataLoader(
         examples,

@@ -14,8 +14,8 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
 from opendet.boxes import area
-from opendet.data.batch import AnnotationKind
 from opendet.data.config import LoaderConfig
+from opendet.data.kinds import AnnotationKind
 
 
 @dataclass(frozen=True, slots=True)

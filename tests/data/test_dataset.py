@@ -10,8 +10,9 @@ import torch
 
 from opendet.boxes import to_record
 from opendet.data.collate import collate
-from opendet.data.config import LoaderConfig
+from opendet.data.config import LoaderConfig, MixtureSource
 from opendet.data.dataset import EvaluationSet, ExampleSet, training_example, truth_of
+from opendet.data.order import Draw
 from opendet.data.transforms import Example
 from opendet.shard_set import ShardSet
 
@@ -29,6 +30,16 @@ def test_training_sees_objects_and_the_names_that_were_kept() -> None:
     example = training_example(world.painted("k", regions=(kept, doubted, small, crowd)))
     assert example.names == (("kept",), ())
     assert example.boxes_xyxy.tolist() == [[1, 2, 20, 30], [5, 5, 15, 15]]
+    assert (example.kind, example.caption) == ("box", "a white thing, “übrig”")
+
+
+def test_an_image_of_a_caption_has_no_objects() -> None:
+    sample = world.painted("k", regions=(world.region((1, 2, 20, 30), "kept"),))
+    example = training_example(sample, "image")
+    assert (example.boxes_xyxy.shape, example.names) == ((0, 4), ())
+    assert (example.kind, example.caption) == ("image", "a white thing, “übrig”")
+    silent = replace(sample, record=replace(sample.record, caption=""))
+    assert training_example(silent, "image").caption is None
 
 
 def test_truth_is_every_label_of_the_source() -> None:
@@ -80,7 +91,9 @@ def test_the_cache_changes_nothing(tmp_path: Path) -> None:
     cached = ExampleSet(shards, CONFIG.model_copy(update={"cache": True}))
     for epoch in range(6):
         for index in range(len(plain)):
-            assert same(plain.example(index, epoch=epoch), cached.example(index, epoch=epoch))
+            assert same(
+                plain.example(Draw(index), epoch=epoch), cached.example(Draw(index), epoch=epoch)
+            )
     assert all(same(plain.plain(i), cached.plain(i)) for i in range(len(plain)))
 
 
@@ -90,11 +103,11 @@ def test_augmentation_is_a_function_of_its_place(tmp_path: Path) -> None:
     one, two = ExampleSet(shards, CONFIG), ExampleSet(shards, CONFIG)
     torch.manual_seed(1)
     np.random.seed(1)
-    forwards = [one.example(index, epoch=1) for index in range(len(one))]
+    forwards = [one.example(Draw(index), epoch=1) for index in range(len(one))]
     torch.manual_seed(2)
-    backwards = [two.example(index, epoch=1) for index in reversed(range(len(two)))]
+    backwards = [two.example(Draw(index), epoch=1) for index in reversed(range(len(two)))]
     assert all(same(a, b) for a, b in zip(forwards, reversed(backwards), strict=True))
-    others = [one.example(index, epoch=2) for index in range(len(one))]
+    others = [one.example(Draw(index), epoch=2) for index in range(len(one))]
     assert not all(same(a, b) for a, b in zip(forwards, others, strict=True))
 
 
@@ -119,11 +132,24 @@ def test_collate_pads_and_keeps_boxes(tmp_path: Path) -> None:
     assert batch.targets[0].boxes_cxcywh.shape == (0, 4)
 
 
-def test_a_batch_knows_what_each_image_is_good_for() -> None:
-    boxed, shown = (training_example(sample) for sample in world.samples(2))
-    shown = replace(shown, kind="image", caption="a cat on a mat")
-    targets = collate([boxed, shown], multiple=32).to(torch.device("cpu")).targets
-    assert [(target.kind, target.caption) for target in targets] == [
-        ("box", None),
-        ("image", "a cat on a mat"),
-    ]
+def test_a_batch_knows_what_each_image_is_good_for(tmp_path: Path) -> None:
+    """The mixture says it, the example carries it, and the batch has it on any device."""
+    world.publish(
+        tmp_path / "out", {"a-0": world.samples(2, batch="a"), "b-0": world.samples(2, batch="b")}
+    )
+    mixture = (MixtureSource(batch="a", weight=1), MixtureSource(batch="b", weight=1, kind="box"))
+    config = CONFIG.model_copy(update={"mixture": mixture})
+    examples = ExampleSet(ShardSet.open(tmp_path / "out"), config)
+    shown = [examples.example(Draw(index), epoch=0) for index in range(4)]
+    targets = collate(shown, multiple=32).to(torch.device("cpu")).targets
+    assert [target.kind for target in targets] == ["image", "box", "box", "box"]
+    assert {target.caption for target in targets} == {"a white thing, “übrig”"}
+
+
+def test_each_coming_of_a_sample_is_augmented_anew(tmp_path: Path) -> None:
+    world.small_build(tmp_path / "out")
+    examples = ExampleSet(ShardSet.open(tmp_path / "out"), CONFIG)
+    turns = [examples.example(Draw(1, turn), epoch=0) for turn in range(6)]
+    assert not all(same(turns[0], turn) for turn in turns)
+    again = [examples.example(Draw(1, turn), epoch=0) for turn in range(6)]
+    assert all(map(same, turns, again))

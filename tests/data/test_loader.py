@@ -8,7 +8,7 @@ import shard_world as world
 import torch
 
 from opendet.data.batch import Batch
-from opendet.data.config import LoaderConfig
+from opendet.data.config import LoaderConfig, MixtureSource
 from opendet.data.dataset import ExampleSet
 from opendet.data.loader import Loader, Position, State, evaluation_batches
 from opendet.shard_set import ShardSet
@@ -144,3 +144,67 @@ def test_evaluation_batches_are_plain_and_in_order(shards: ShardSet) -> None:
     assert [key for batch in batches for key in batch.keys] == shards.keys
     assert all_same(batches, list(evaluation_batches(examples, CONFIG)))
     assert all(int(size.min()) == 40 for batch in batches for size in batch.sizes_hw)
+
+
+@pytest.fixture(scope="module")
+def two_sources(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
+    folder = tmp_path_factory.mktemp("sources") / "out"
+    world.publish(
+        folder, {"a-000000": world.samples(9, batch="a"), "b-000000": world.samples(3, batch="b")}
+    )
+    return ShardSet.open(folder)
+
+
+MIXED = {
+    "mixture": (MixtureSource(batch="a", weight=1), MixtureSource(batch="b", weight=2)),
+    "epoch_draws": 18,
+    "repeat_threshold": 0.9,
+}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_mixture_has_its_shares_and_resumes(two_sources: ShardSet, workers: int) -> None:
+    undisturbed = loader(two_sources, **MIXED)
+    batches: list[Batch] = []
+    states: list[State] = [undisturbed.state_dict()]
+    for _ in range(2):
+        for batch in undisturbed:
+            batches.append(batch)
+            states.append(undisturbed.state_dict())
+    keys = [key for batch in batches for key in batch.keys]
+    assert sum(key.startswith("a-") for key in keys) == 12  # a third of twice 18
+    for done in range(len(batches)) if workers == 0 else (3,):
+        resumed = loader(two_sources, workers=workers, **MIXED)
+        resumed.load_state_dict(states[done])
+        rest = epochs(resumed, 2)[: len(batches) - done]
+        assert all_same(rest, batches[done:])
+
+
+def test_ranks_share_a_mixture(two_sources: ShardSet) -> None:
+    whole = epochs(loader(two_sources, batch_size=4, **MIXED), 1)
+    ranks = [epochs(loader(two_sources, r, 2, batch_size=2, **MIXED), 1) for r in range(2)]
+    for batch, first, second in zip(whole, *ranks, strict=True):
+        assert sorted(batch.keys) == sorted(first.keys + second.keys)
+
+
+def test_a_state_of_another_number_of_draws_is_refused(two_sources: ShardSet) -> None:
+    state = loader(two_sources, **MIXED).state_dict()
+    with pytest.raises(ValueError, match="loader has draws 18, this one 12"):
+        loader(two_sources).load_state_dict(state)
+
+
+def test_batches_without_an_object_are_batches(tmp_path: Path) -> None:
+    bare = [world.painted(f"a-{index}", seed=index) for index in range(4)]
+    world.publish(tmp_path / "out", {"a-000000": bare})
+    [batch] = loader(ShardSet.open(tmp_path / "out"))
+    assert [target.boxes_cxcywh.shape for target in batch.targets] == [(0, 4)] * 4
+    with pytest.raises(ValueError, match=r"\Aloader\.drop_empty leaves no image"):
+        loader(ShardSet.open(tmp_path / "out"), drop_empty=True)
+
+
+def test_shards_without_a_sample_are_one_line(tmp_path: Path) -> None:
+    world.publish(tmp_path / "out", {"a-000000": []})
+    with pytest.raises(ValueError, match=r"\Athe split train has no samples: [^\n]*\Z"):
+        loader(ShardSet.open(tmp_path / "out"))
+    with pytest.raises(ValueError, match=r"has no shard of the split 'val'[^\n]*\Z"):
+        ShardSet.open(tmp_path / "out", split="val")

@@ -50,7 +50,7 @@ def test_flip(box: tuple[int, int, int, int]) -> None:
 
 
 @settings(deadline=None)
-@given(inner_boxes(), st.integers(0, 2**32 - 1), st.sampled_from([0.1, 0.5, 1.0]))
+@given(inner_boxes(), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
 def test_crop_keeps_boxes_honest(
     box: tuple[int, int, int, int], seed: int, keep_share: float
 ) -> None:
@@ -60,7 +60,7 @@ def test_crop_keeps_boxes_honest(
     assert all(20 <= side <= 60 for side in cut.size_hw)
     left = int((cut.image[0] > 127).sum())
     share = left / float(area(whole.boxes_xyxy))
-    assert len(cut.boxes_xyxy) == len(cut.names) == int(share >= keep_share)
+    assert len(cut.boxes_xyxy) == len(cut.names) == int(share > 0 and share >= keep_share)
     for kept_xyxy in cut.boxes_xyxy:
         assert kept_xyxy.tolist() == found(cut.image)
 
