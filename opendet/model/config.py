@@ -92,6 +92,18 @@ class NamerConfig(Section):
     """The longest name, in tokens; longer ones are cut in training too."""
     beams: PositiveInt = 3
     """Names per object, found by beam search; 1 decodes greedily."""
+    head: Literal["full", "lora"] = "lora"
+    """`lora`: the head's matrix is frozen, a correction of low rank is trained; `full`: all of it.
+    A `tiny` T5 has learned nothing that would be worth freezing: give it `full`."""
+    lora_rank: PositiveInt = 16
+    """Rank of the head's correction."""
+    lora_alpha: float = Field(default=32.0, gt=0)
+    """The correction is scaled by lora_alpha / lora_rank."""
+    unfreeze_head_at: float | None = Field(default=None, ge=0, lt=1)
+    """Share of the run after which the correction is added to the head and all of it is trained;
+    never by default, 0.67 as the paper's "initial training stage" may be read."""
+    unfrozen_head_lr_scale: float = Field(default=0.1, gt=0)
+    """Learning rate of the unfrozen head, as a share of the namer's."""
     tiny_width: PositiveInt = 64
     tiny_feedforward: PositiveInt = 128
     tiny_layers: PositiveInt = 2

@@ -2,8 +2,8 @@
 
 The head is ours. A T5 of transformers 5 ties `lm_head` to `shared` whatever its config says, and
 loading an untied checkpoint into a tied model overwrites the input embeddings in silence
-(spec/open_det.md A.2). `NameHead` holds its own matrix under a name that nothing else ties, and a
-namer is saved and loaded as exactly its own tensors.
+(spec/open_det.md A.2). Our head holds its own matrix under a name, `base`, that nothing else ties,
+and a namer is saved and loaded as exactly its own tensors.
 """
 
 import json
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from opendet.model.config import NamerConfig
+from opendet.model.lora import LoraLinear
 from opendet.model.tiny_t5 import build_tiny_t5, train_tokenizer
 
 if TYPE_CHECKING:
@@ -30,17 +31,6 @@ IGNORED = -100
 """The label that the library's cross-entropy skips."""
 
 
-class NameHead(nn.Module):
-    """Logits of the next token; LoRA will add to it."""
-
-    def __init__(self, weight: Tensor) -> None:
-        super().__init__()
-        self.base = nn.Parameter(weight.detach().clone())  # (V, d_model), tied to nothing
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return functional.linear(hidden, self.base)
-
-
 class T5Namer(nn.Module):
     """Prompts in, names out."""
 
@@ -49,12 +39,15 @@ class T5Namer(nn.Module):
         t5: "T5ForConditionalGeneration",
         tokenizer: "PreTrainedTokenizerFast",
         config: NamerConfig,
+        *,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.config = config
         self.tokenizer = tokenizer
         self.t5 = t5
-        own_head: Any = NameHead(t5.lm_head.weight)
+        rank = config.lora_rank if config.head == "lora" else 0
+        own_head: Any = LoraLinear(t5.lm_head.weight, rank=rank, alpha=config.lora_alpha, seed=seed)
         t5.lm_head = own_head
         width: int = t5.config.d_model
         self.prompt_width = config.prompt_width or width
@@ -87,7 +80,7 @@ class T5Namer(nn.Module):
         labels = self.encode(names).to(prompts.device)
         hidden = self._decode(self.embed(prompts), labels)
         real = labels != IGNORED  # the head is the widest product: padding does not go through it
-        logits = self.t5.lm_head(hidden[real]).float()  # (tokens, V)
+        logits = self.head(hidden[real]).float()  # (tokens, V)
         each = functional.cross_entropy(logits, labels[real], reduction="none")
         sums = torch.zeros_like(labels, dtype=each.dtype).masked_scatter(real, each).sum(dim=1)
         return sums, real.sum(dim=1).float()
@@ -147,6 +140,25 @@ class T5Namer(nn.Module):
         mask: Tensor = encoded["attention_mask"]
         return ids.masked_fill(mask == 0, IGNORED)
 
+    @property
+    def head(self) -> LoraLinear:
+        """Hidden states (..., d_model) -> logits (..., V)."""
+        head: Any = self.t5.lm_head
+        assert isinstance(head, LoraLinear)
+        return head
+
+    def unfreeze_head(self) -> None:
+        """Train all of the head from here on; call it again after loading a checkpoint of later.
+
+        Nothing changes in what the namer says or in the names of its tensors.
+        """
+        self.head.unfreeze()
+
+    def merge_head(self) -> None:
+        """Make the head one plain matrix, for the export: the config says `full` then."""
+        self.head.merge()
+        self.config = self.config.model_copy(update={"head": "full"})
+
     def save(self, folder: Path) -> None:
         """Write weights, T5 config, tokenizer and the namer's config into the folder."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -171,7 +183,8 @@ class T5Namer(nn.Module):
         """The namer of a saved folder with fresh weights, for a checkpoint that has its own."""
         from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
 
-        config = NamerConfig(**json.loads((folder / CONFIG_FILE).read_text()))
+        # a folder of before there were adapters does not tell its head
+        config = NamerConfig(**{"head": "full", **json.loads((folder / CONFIG_FILE).read_text())})
         t5_config = T5Config.from_pretrained(folder)
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         return cls(T5ForConditionalGeneration(t5_config), tokenizer, config)
@@ -190,7 +203,8 @@ class T5Namer(nn.Module):
     def tiny(cls, texts: Sequence[str], config: NamerConfig, *, seed: int = 0) -> "T5Namer":
         """A small untrained T5 whose tokenizer is made from `texts`, the same for the same seed."""
         tokenizer = train_tokenizer(texts, size=config.tiny_vocabulary)
-        return cls(build_tiny_t5(config, tokens=len(tokenizer), seed=seed), tokenizer, config)
+        t5 = build_tiny_t5(config, tokens=len(tokenizer), seed=seed)
+        return cls(t5, tokenizer, config, seed=seed)
 
     @classmethod
     def from_pretrained(cls, path: str, config: NamerConfig) -> "T5Namer":

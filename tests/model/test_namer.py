@@ -4,11 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import T5Config, T5ForConditionalGeneration
 
 from opendet.model.namer import IGNORED, T5Namer
 from opendet.model.tiny_t5 import train_tokenizer
+from opendet.train.weights import load_tensors, own_tensors
 from tests.model.worlds import NAMES, TINY_NAMER, build_namer
+
+FULL_HEAD = TINY_NAMER.model_copy(update={"head": "full"})
 
 
 def _prompts(count: int, width: int = 32) -> torch.Tensor:
@@ -178,3 +182,89 @@ def test_pickled_weights_and_code_in_a_folder_are_never_run(tmp_path: Path) -> N
     with suppress(ValueError):  # a tokenizer of a kind that is known is read as that
         T5Namer.empty(folder)
     assert not mark.exists()
+
+
+def _nudge(namer: T5Namer) -> T5Namer:
+    """The namer with an adapter that says something and a head that is no longer the embedding."""
+    with torch.no_grad():
+        namer.t5.shared.weight.add_(1.0)
+        namer.head.lora_b.normal_(generator=torch.Generator().manual_seed(2))
+    return namer
+
+
+def _trained(namer: T5Namer) -> set[str]:
+    head = namer.head.named_parameters()
+    return {name for name, parameter in head if parameter.requires_grad}
+
+
+def test_head_learns_by_its_adapter_alone() -> None:
+    namer = build_namer()
+    assert _trained(namer) == {"lora_a", "lora_b"}
+    assert _trained(build_namer(FULL_HEAD)) == {"base"}
+    hidden = torch.randn(3, 32)
+    assert torch.equal(namer.head(hidden), hidden @ namer.head.base.T)  # B begins at zero
+    assert torch.equal(namer.head.lora_a, build_namer().head.lora_a)
+
+
+def test_every_trained_weight_has_a_gradient() -> None:
+    namer = _nudge(build_namer())
+    namer.loss(_prompts(4), NAMES).backward()  # type: ignore[no-untyped-call]
+    for name, parameter in namer.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+
+
+@pytest.mark.parametrize("unfrozen", [False, True])
+def test_checkpoint_keeps_embedding_and_head_bit_for_bit(tmp_path: Path, unfrozen: bool) -> None:
+    namer = _nudge(build_namer())
+    names = set(own_tensors(namer))
+    if unfrozen:
+        namer.unfreeze_head()
+    assert set(own_tensors(namer)) == names
+    save_file({k: v.detach() for k, v in own_tensors(namer).items()}, tmp_path / "checkpoint")
+    again = T5Namer.tiny(NAMES, TINY_NAMER, seed=8)
+    load_tensors(again, load_file(tmp_path / "checkpoint"), what="checkpoint")
+    assert torch.equal(again.t5.shared.weight, namer.t5.shared.weight)
+    for name in ("base", "lora_a", "lora_b"):
+        assert torch.equal(getattr(again.head, name), getattr(namer.head, name)), name
+    assert torch.equal(again.loss(_prompts(4), NAMES), namer.loss(_prompts(4), NAMES))
+    if unfrozen:
+        again.unfreeze_head()  # which the trainer does after loading
+        assert _trained(again) == {"base"}
+        assert torch.equal(again.head.base, namer.head.base)
+
+
+def test_unfreezing_changes_what_is_trained_and_not_what_is_said() -> None:
+    namer, hidden = _nudge(build_namer()), torch.randn(5, 32)
+    embedding, before = namer.t5.shared.weight.detach().clone(), namer.head(hidden)
+    namer.unfreeze_head()
+    torch.testing.assert_close(namer.head(hidden), before, atol=1e-5, rtol=0)
+    assert not namer.head.lora_b.any()
+    namer.loss(_prompts(4), NAMES).backward()  # type: ignore[no-untyped-call]
+    assert namer.head.base.grad is not None
+    assert namer.head.lora_b.grad is None
+    assert torch.equal(namer.t5.shared.weight, embedding)
+
+
+def test_merged_head_is_one_matrix_and_says_the_same(tmp_path: Path) -> None:
+    namer = _nudge(build_namer()).eval()
+    hidden = torch.randn(5, 32)
+    before, names = namer.head(hidden), namer.name(_prompts(6))
+    namer.merge_head()
+    assert namer.config.head == "full"
+    assert [name for name, _ in namer.head.named_parameters()] == ["base"]
+    torch.testing.assert_close(
+        namer.head(hidden), before, atol=1e-6 * before.abs().max().item(), rtol=0
+    )
+    namer.save(tmp_path)
+    loaded = T5Namer.load(tmp_path)
+    assert torch.equal(loaded.head.base, namer.head.base)
+    assert loaded.name(_prompts(6)) == names
+
+
+def test_folder_of_before_there_were_adapters_loads(tmp_path: Path) -> None:
+    namer = build_namer(FULL_HEAD)
+    namer.save(tmp_path)
+    told = json.loads((tmp_path / "namer.json").read_text())
+    known = {k: v for k, v in told.items() if k != "head" and not k.startswith("lora")}
+    (tmp_path / "namer.json").write_text(json.dumps(known))
+    assert torch.equal(T5Namer.load(tmp_path).head.base, namer.head.base)
