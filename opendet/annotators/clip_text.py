@@ -1,5 +1,6 @@
 """The text tower of a CLIP in transformers' format, by folder or hub name. No picture tower."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -97,11 +98,11 @@ def _config(model: str) -> Any:
 @contextmanager
 def _without_report() -> Iterator[None]:
     """The library tells of every weight of a picture tower that a text tower does not take."""
-    from transformers.utils import logging
+    from transformers.utils.logging import get_verbosity, set_verbosity
 
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    before = get_verbosity()
+    set_verbosity(logging.ERROR)
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        set_verbosity(before)
