@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from opendet.boxes import pairwise_iou
-from opendet.evaluation.ap import Floats, Truth
+from opendet.evaluation.ap import Truth
+from opendet.evaluation.tables import Floats
 
 
 def match_boxes(truth: Truth, boxes_xyxy: Floats, least_iou: float) -> Iterator[tuple[int, int]]:

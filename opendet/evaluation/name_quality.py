@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from opendet.evaluation.ap import Floats, Integers, Predictions, Truth
+from opendet.evaluation.ap import Predictions, Truth
 from opendet.evaluation.config import EvaluateConfig
 from opendet.evaluation.match import match_boxes
 from opendet.evaluation.naming import (
@@ -19,6 +19,7 @@ from opendet.evaluation.naming import (
     in_template,
 )
 from opendet.evaluation.predictions import ImagePrediction
+from opendet.evaluation.tables import Floats, Integers
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from opendet.evaluation.ap import Floats, Integers, Predictions
+from opendet.evaluation.ap import Predictions
+from opendet.evaluation.tables import Floats, Integers
 
 TextEncoder = Callable[[Sequence[str]], NDArray[np.floating]]
 """N texts -> (N, D) unit vectors of the judge, a CLIP text tower."""

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from opendet.evaluation.ap import Floats
+from opendet.evaluation.tables import Floats
 from opendet.files import write_durably
 
 _SCHEMA = pa.schema(

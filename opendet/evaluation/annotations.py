@@ -1,0 +1,197 @@
+"""Official annotation files: COCO's JSON, and LVIS's with its federated lists.
+
+M objects, I images, C categories; both are numbered from 0 in the order of their ids. What is not
+used, polygons above all, is skipped by the parser.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from opendet.evaluation.tables import Bools, Federation, Integers, TrueObjects
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEntry:
+    """An image of an annotation file."""
+
+    id: int
+    file_name: str = ""
+    coco_url: str = ""
+    """LVIS v1 has this and no file name."""
+    neg_category_ids: tuple[int, ...] | None = None
+    """LVIS: categories that were looked for and are not there."""
+    not_exhaustive_category_ids: tuple[int, ...] = ()
+    """LVIS: categories of which more are there than were annotated."""
+
+    @property
+    def path(self) -> str:
+        """Where the image lies in a folder of images: `val2017/000000000139.jpg` of a url."""
+        return self.file_name or "/".join(self.coco_url.split("/")[-2:])
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryEntry:
+    """A category of an annotation file."""
+
+    id: int
+    name: str
+    frequency: str = ""
+    """LVIS: r, c or f by the number of training images that show it: below 10, below 100, more."""
+    synonyms: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The name as a text tower reads it: LVIS writes `aerosol_can`, `flip-flop_(sandal)`."""
+        return self.name.replace("_", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class _Annotation:
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]
+    area: float | None = None
+    iscrowd: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    images: tuple[ImageEntry, ...]
+    annotations: tuple[_Annotation, ...]
+    categories: tuple[CategoryEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedSet:
+    """The images, categories and objects that a detector is judged by."""
+
+    where: str
+    """The file's name, for errors."""
+    images: tuple[ImageEntry, ...]
+    categories: tuple[CategoryEntry, ...]
+    objects: TrueObjects
+    federation: Federation | None
+    """None for a file without LVIS's lists: every category was looked for in every image."""
+
+    @property
+    def image_numbers(self) -> dict[int, int]:
+        """Id -> number."""
+        return {image.id: number for number, image in enumerate(self.images)}
+
+    @property
+    def category_numbers(self) -> dict[int, int]:
+        """Id -> number."""
+        return {category.id: number for number, category in enumerate(self.categories)}
+
+    def of_images(self, numbers: Integers) -> "AnnotatedSet":
+        """A part of the images, with all categories; `numbers` (I',) ascending."""
+        rows = np.isin(self.objects.image, numbers)
+        kept = self.objects.only(rows)
+        objects = TrueObjects(
+            np.searchsorted(numbers, kept.image),
+            kept.category,
+            kept.boxes_xywh,
+            kept.areas,
+            kept.crowd,
+        )
+        return AnnotatedSet(
+            self.where,
+            tuple(self.images[number] for number in numbers),
+            self.categories,
+            objects,
+            None if self.federation is None else self.federation.of_images(numbers),
+        )
+
+
+def read_annotations(path: Path) -> AnnotatedSet:
+    """Raises ValueError, in one line that names file and place, for a file that is none."""
+    return annotated_set(read_json(_File, path), str(path))
+
+
+def annotated_set(file: _File, where: str) -> AnnotatedSet:
+    images = tuple(sorted(file.images, key=lambda one: one.id))
+    categories = tuple(sorted(file.categories, key=lambda one: one.id))
+    image_numbers = _numbers([one.id for one in images], f"{where}: images")
+    category_numbers = _numbers([one.id for one in categories], f"{where}: categories")
+    for number, one in enumerate(file.annotations):
+        place = f"{where}: annotations.{number}"
+        require_known(one.image_id, image_numbers, f"{place}.image_id", "images")
+        require_known(one.category_id, category_numbers, f"{place}.category_id", "categories")
+    objects = _objects(file.annotations, image_numbers, category_numbers)
+    federation = _federation(images, category_numbers, objects)
+    return AnnotatedSet(where, images, categories, objects, federation)
+
+
+def read_json(kind: type[T], path: Path) -> T:
+    """A JSON file of that form. Raises ValueError in one line that names file and place."""
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} is missing") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(step) for step in first["loc"]) or "its root"
+        raise ValueError(f"{path}: {where}: {first['msg']}") from error
+
+
+def require_known(one: int, known: Collection[int], place: str, what: str) -> None:
+    """Raises ValueError, naming the place, for an id that is not among the known."""
+    if one not in known:
+        raise ValueError(f"{place} {one} is none of its {what}")
+
+
+def _numbers(ids: Sequence[int], where: str) -> dict[int, int]:
+    if not ids:
+        raise ValueError(f"{where} is empty: nothing can be judged")
+    numbers = {one: number for number, one in enumerate(ids)}
+    if len(numbers) < len(ids):
+        twice = next(one for one, after in pairwise(ids) if one == after)
+        raise ValueError(f"{where} has the id {twice} twice: give each an id of its own")
+    return numbers
+
+
+def _objects(
+    annotations: Sequence[_Annotation], images: Mapping[int, int], categories: Mapping[int, int]
+) -> TrueObjects:
+    boxes_xywh = np.array([one.bbox for one in annotations], np.float64).reshape(-1, 4)
+    areas = [one.bbox[2] * one.bbox[3] if one.area is None else one.area for one in annotations]
+    return TrueObjects(
+        image=np.array([images[one.image_id] for one in annotations], np.int64),
+        category=np.array([categories[one.category_id] for one in annotations], np.int64),
+        boxes_xywh=boxes_xywh,
+        areas=np.array(areas, np.float64),
+        crowd=np.array([bool(one.iscrowd) for one in annotations], np.bool_),
+    )
+
+
+def _federation(
+    images: Sequence[ImageEntry],
+    categories: Mapping[int, int],
+    objects: TrueObjects,
+) -> Federation | None:
+    if all(image.neg_category_ids is None for image in images):
+        return None
+    judged = np.zeros((len(images), len(categories)), np.bool_)
+    partial = np.zeros_like(judged)
+    judged[objects.image, objects.category] = True
+    for number, image in enumerate(images):
+        _mark(judged[number], image.neg_category_ids or (), categories)
+        _mark(partial[number], image.not_exhaustive_category_ids, categories)
+    return Federation(judged, partial)
+
+
+def _mark(
+    row: Bools,
+    ids: Sequence[int],
+    categories: Mapping[int, int],
+) -> None:
+    """Ids without a category are passed over: a subset of LVIS keeps the whole set's lists."""
+    row[[categories[one] for one in ids if one in categories]] = True

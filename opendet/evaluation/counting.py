@@ -1,0 +1,182 @@
+"""Precision and recall of a set of images, counted by faster-coco-eval as COCO or LVIS count them.
+
+T IoU thresholds, R recall points, C categories, A size ranges, K limits of detections.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from opendet.evaluation.tables import Federation, Floats, FoundObjects, Integers, TrueObjects
+
+IOU_THRESHOLDS = tuple(float(step) for step in np.linspace(0.5, 0.95, 10))
+SIZES = {
+    "all": (0.0, 1e5**2),
+    "small": (0.0, 32.0**2),
+    "medium": (32.0**2, 96.0**2),
+    "large": (96.0**2, 1e5**2),
+}
+"""COCO's ranges of object area in square pixels, both ends included."""
+COCO_LIMITS = (1, 10, 100)
+_RECALL_POINTS = 101
+_PAIRS_AT_ONCE = 1_000_000  # Of image and category: the library holds a list for each.
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the averages are taken of; -1 where a category has no object to find."""
+
+    precision: Floats
+    """(T, R, C, A) in [0, 1], under the largest limit."""
+    recall: Floats
+    """(T, C, A, K) in [0, 1]."""
+    sizes: tuple[str, ...]
+    limits: tuple[int, ...]
+    """Detections of one image and category that count, the best first; ascending."""
+
+    def ap(
+        self,
+        *,
+        iou: float | None = None,
+        size: str = "all",
+        categories: Iterable[int] | None = None,
+    ) -> float:
+        """Mean over thresholds, recall points and categories; NaN where there is no object."""
+        values = self.precision[_thresholds(iou), :, :, self.sizes.index(size)]
+        return _mean(values if categories is None else values[:, :, list(categories)])
+
+    def ar(
+        self, limit: int, *, size: str = "all", categories: Iterable[int] | None = None
+    ) -> float:
+        """Mean recall over thresholds and categories; NaN where there is no object."""
+        values = self.recall[:, :, self.sizes.index(size), self.limits.index(limit)]
+        return _mean(values if categories is None else values[:, list(categories)])
+
+
+def count(
+    truth: TrueObjects,
+    found: FoundObjects,
+    *,
+    images: int,
+    categories: int,
+    limits: Sequence[int] | None = COCO_LIMITS,
+    sizes: Sequence[str] = tuple(SIZES),
+    federation: Federation | None = None,
+) -> Counts:
+    """COCO's matching and accumulation; with a `federation`, LVIS's.
+
+    `limits` None lets every detection count. Categories are counted in groups, and only over the
+    images that hold or show one of them: neither changes a number.
+    """
+    limits = (_most_in_one_place(found, categories),) if limits is None else tuple(sorted(limits))
+    if federation is not None:
+        found = found.only(federation.judged[found.image, found.category])
+    shape = (len(IOU_THRESHOLDS), categories, len(sizes))
+    precision = np.full((shape[0], _RECALL_POINTS, *shape[1:]), -1.0)
+    recall = np.full((*shape, len(limits)), -1.0)
+    for group in _groups(truth, images):
+        part = _count_group(truth, found, group, limits, sizes, federation)
+        precision[:, :, group], recall[:, group] = part["precision"][..., -1], part["recall"]
+    return Counts(precision, recall, tuple(sizes), limits)
+
+
+def _thresholds(iou: float | None) -> slice | list[int]:
+    return (
+        slice(None) if iou is None else [int(np.argmin(np.abs(np.subtract(IOU_THRESHOLDS, iou))))]
+    )
+
+
+def _mean(values: Floats) -> float:
+    known = values[values > -1]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def _most_in_one_place(found: FoundObjects, categories: int) -> int:
+    """The most detections that one image and category have."""
+    _, counts = np.unique(found.image * categories + found.category, return_counts=True)
+    return int(counts.max(initial=1))
+
+
+def _groups(truth: TrueObjects, images: int) -> Iterator[Integers]:
+    """Categories that have objects, ascending; the others have no number anyway."""
+    present = np.unique(truth.category)
+    size = max(1, _PAIRS_AT_ONCE // max(1, images))
+    yield from (present[start : start + size] for start in range(0, len(present), size))
+
+
+def _count_group(
+    truth: TrueObjects,
+    found: FoundObjects,
+    group: Integers,
+    limits: Sequence[int],
+    sizes: Sequence[str],
+    federation: Federation | None,
+) -> Any:
+    from faster_coco_eval import COCO
+    from faster_coco_eval.core.faster_eval_api import COCOeval_faster
+
+    truth = truth.only(np.isin(truth.category, group))
+    found = found.only(np.isin(found.category, group))
+    images = np.union1d(truth.image, found.image)
+    true_set = COCO(coco_truth(truth, images, group, federation))
+    found_set = true_set.loadRes(coco_results(found))
+    judge = COCOeval_faster(true_set, found_set, "bbox", lvis_style=federation is not None)
+    judge.params.maxDets = list(limits)
+    judge.params.areaRng = [list(SIZES[size]) for size in sizes]
+    judge.params.areaRngLbl = list(sizes)
+    judge.evaluate()
+    judge.accumulate()
+    return judge.eval
+
+
+def coco_truth(
+    truth: TrueObjects,
+    images: Integers,
+    categories: Integers,
+    federation: Federation | None = None,
+) -> dict[str, Any]:
+    """The set as COCO's and LVIS's JSON have it. Images and categories keep their numbers, from 1:
+    COCO's matching takes an annotation's id of 0 for `unmatched`."""
+    rows = zip(
+        (truth.image + 1).tolist(),
+        (truth.category + 1).tolist(),
+        truth.boxes_xywh.tolist(),
+        truth.areas.tolist(),
+        truth.crowd.astype(int).tolist(),
+        strict=True,
+    )
+    keys = ("image_id", "category_id", "bbox", "area", "iscrowd")
+    return {
+        "images": [{"id": int(image) + 1, **_lists(int(image), federation)} for image in images],
+        "categories": [
+            {"id": int(one) + 1, "name": str(one), "frequency": "f"} for one in categories
+        ],
+        "annotations": [
+            {"id": number, **dict(zip(keys, row, strict=True))}
+            for number, row in enumerate(rows, 1)
+        ],
+    }
+
+
+def coco_results(found: FoundObjects) -> list[dict[str, Any]]:
+    """The detections as COCO's result files have them, numbered as in `coco_truth`."""
+    rows = zip(
+        (found.image + 1).tolist(),
+        (found.category + 1).tolist(),
+        found.boxes_xywh.tolist(),
+        found.scores.tolist(),
+        strict=True,
+    )
+    keys = ("image_id", "category_id", "bbox", "score")
+    return [dict(zip(keys, row, strict=True)) for row in rows]
+
+
+def _lists(image: int, federation: Federation | None) -> dict[str, list[int]]:
+    if federation is None:
+        return {}
+    return {
+        "neg_category_ids": (np.flatnonzero(federation.judged[image]) + 1).tolist(),
+        "not_exhaustive_category_ids": (np.flatnonzero(federation.partial[image]) + 1).tolist(),
+    }

@@ -1,0 +1,78 @@
+"""Official result files: a JSON list of image_id, category_id, bbox (xywh pixels) and score."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import FiniteFloat
+
+from opendet.evaluation.annotations import AnnotatedSet, read_json
+from opendet.evaluation.tables import FoundObjects
+from opendet.files import write_durably
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    image_id: int
+    category_id: int
+    bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+    score: FiniteFloat
+
+
+def read_results(path: Path, judged_by: AnnotatedSet) -> FoundObjects:
+    """The detections of a file, numbered as the annotations are.
+
+    Raises ValueError, in one line that names file and place, for a file that is no list of
+    results, and for an image or a category that the annotations do not have.
+    """
+    rows = read_json(list[_Result], path)
+    _require_known(rows, judged_by, str(path))
+    images, categories = judged_by.image_numbers, judged_by.category_numbers
+    return FoundObjects(
+        image=np.array([images[one.image_id] for one in rows], np.int64),
+        category=np.array([categories[one.category_id] for one in rows], np.int64),
+        boxes_xywh=np.array([one.bbox for one in rows], np.float64).reshape(-1, 4),
+        scores=np.array([one.score for one in rows], np.float64),
+    )
+
+
+def write_results(path: Path, found: FoundObjects, judged_by: AnnotatedSet) -> None:
+    """With the annotations' own ids; read again, the numbers are the same to the last bit."""
+    images = [image.id for image in judged_by.images]
+    categories = [category.id for category in judged_by.categories]
+    rows = zip(
+        found.image.tolist(),
+        found.category.tolist(),
+        found.boxes_xywh.tolist(),
+        found.scores.tolist(),
+        strict=True,
+    )
+    lines = (
+        json.dumps(
+            {
+                "image_id": images[image],
+                "category_id": categories[category],
+                "bbox": box_xywh,
+                "score": score,
+            }
+        )
+        for image, category, box_xywh, score in rows
+    )
+    write_durably(path, ("[" + ",\n".join(lines) + "]\n").encode())
+
+
+def _require_known(rows: Sequence[_Result], judged_by: AnnotatedSet, where: str) -> None:
+    images, categories = judged_by.image_numbers, judged_by.category_numbers
+    for number, one in enumerate(rows):
+        if one.image_id not in images:
+            raise ValueError(
+                f"{where}: {number}.image_id {one.image_id} is no image of {judged_by.where}: "
+                "name the annotations that the detector was run on"
+            )
+        if one.category_id not in categories:
+            raise ValueError(
+                f"{where}: {number}.category_id {one.category_id} is no category of "
+                f"{judged_by.where}: write that file's ids, not places in a list"
+            )
