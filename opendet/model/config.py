@@ -36,10 +36,10 @@ class DetectorConfig(Section):
     extra_level: bool = True
     """One more level, at twice the coarsest stride."""
     encoder_layers: int = Field(default=6, ge=0)
-    cross_layers: int = Field(default=0, ge=0)
-    """Decoder layers without self-attention, before the others."""
-    self_layers: int = Field(default=6, ge=0)
-    """Decoder layers with self-attention."""
+    cross_layers: int = Field(default=4, ge=0)
+    """ODR: decoder layers without self-attention, before the others, matched one to many."""
+    self_layers: int = Field(default=2, ge=0)
+    """Decoder layers with self-attention, matched one to one."""
     heads: PositiveInt = 8
     """Attention heads, of self-attention and of deformable attention."""
     points: PositiveInt = 4
@@ -55,10 +55,27 @@ class DetectorConfig(Section):
     """At test: the queries above `selection_threshold`, or as many as in training."""
     selection_threshold: float = Field(default=0.05, ge=0, le=1)
     """The paper's lambda: the probability above which a token becomes a query at test."""
-    prompt: Literal["query", "glimpse"] = "query"
-    """A prompt is a projection of the query alone, or also of the image's pixels in its box."""
-    glimpse_side: PositiveInt = 32
-    """`glimpse`: the box is sampled on a grid of this side."""
+    denoising_pairs: int = Field(default=100, ge=0)
+    """Anchor denoising in training: pairs of a box noised a little and one noised too much, for
+    each image at most; 0 leaves it out."""
+    denoising_scale: float = Field(default=0.4, gt=0, le=1)
+    """Largest noise of the little noised boxes, in half sides."""
+    iou_head: bool = False
+    """Each layer also predicts its boxes' IoU, which multiplies the score: GenerateU's."""
+    aligner: Literal["none", "vision_to_language", "bidirectional"] = "bidirectional"
+    """How queries are compared with the image's names in training: BVLA-M is bidirectional."""
+    align_scale: Literal["learned", "none"] = "learned"
+    """The similarity becomes a logit by a learned scale and bias, or as it is."""
+    prompt: Literal["query", "distiller"] = "distiller"
+    """A prompt is a projection of the query alone, or VLD-M's: of the query and of what it reads
+    around its box in the backbone's and the encoder's features."""
+    distiller_gate: bool = True
+    """VLD-M's feed-forward block reweights what was read; off, it is added to it."""
+    distiller_hidden: PositiveInt = 1024
+    """Hidden width of that block."""
+    glimpse_side: int = Field(default=0, ge=0)
+    """A prompt also looks at the image's own pixels, sampled in its box on a grid of this side; 0
+    leaves it out. For detectors without pretrained weights."""
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:

@@ -3,15 +3,17 @@
 import torch
 from torch import Tensor, nn
 
+from opendet.model.aligner import Aligner
 from opendet.model.backbone import build_backbone, normalise_images
 from opendet.model.config import DetectorConfig
 from opendet.model.decoder import Decoder
+from opendet.model.denoising import NoisedBoxes
 from opendet.model.encoder import Encoder
 from opendet.model.features import FeatureTokens, join_levels, pad_maps
 from opendet.model.namer import T5Namer
 from opendet.model.neck import Neck
-from opendet.model.outputs import DetectorOutput
-from opendet.model.prompts import GlimpsePrompts, QueryPrompts
+from opendet.model.outputs import DenoisingOutput, DetectorOutput
+from opendet.model.prompts import Prompts
 from opendet.model.query_selection import QuerySelection
 
 # B images, H x W the padded size, Q queries, D the detector's width, D_t the prompts' width
@@ -24,7 +26,7 @@ class OpenDetector(nn.Module):
     """Backbone, neck, encoder, query selection, decoder, prompts; and the namer that reads them.
 
     Naming is a second step, `detector.namer.name(detector.prompt(...))`, so that only what is
-    worth a name gets one.
+    worth a name gets one. The aligners serve training alone; there is one for each decoder layer.
     """
 
     def __init__(self, config: DetectorConfig, namer: T5Namer) -> None:
@@ -35,21 +37,29 @@ class OpenDetector(nn.Module):
         self.encoder = Encoder(config)
         self.selection = QuerySelection(config)
         self.decoder = Decoder(config)
-        self.prompts = _build_prompts(config, namer.prompt_width)
+        self.aligners = nn.ModuleList(_build_aligners(config, namer.prompt_width))
+        self.prompts = Prompts(config, namer.prompt_width)
         self.namer = namer
 
-    def forward(self, images: Tensor, sizes_hw: Tensor) -> DetectorOutput:
-        """images (B, 3, H, W) in [0, 1], zero where padded; sizes_hw (B, 2) unpadded."""
+    def forward(
+        self, images: Tensor, sizes_hw: Tensor, noised: NoisedBoxes | None = None
+    ) -> DetectorOutput:
+        """images (B, 3, H, W) in [0, 1], zero where padded; sizes_hw (B, 2) unpadded.
+
+        `noised` boxes go through the decoder beside the queries, for anchor denoising.
+        """
         normalised = _pad_to_unit(normalise_images(images, sizes_hw))
         features = self._read_images(normalised, sizes_hw)
         memory = self.encoder(features)
         selection = self.selection(memory)
-        queries, layers = self.decoder(selection, memory)
+        layers = self.decoder(selection, memory, noised)
+        first = layers[0].logits.shape[1] - selection.valid.shape[1]  # after the noised ones
+        denoised = tuple(layer.part(slice(first)) for layer in layers)
         return DetectorOutput(
             proposals=selection.proposals,
-            layers=layers,
+            layers=tuple(layer.part(slice(first, None)) for layer in layers),
             valid=selection.valid,
-            queries=queries,
+            denoising=DenoisingOutput(noised, denoised) if noised else None,
             images=normalised,
             features=features,
             memory=memory,
@@ -70,13 +80,7 @@ class OpenDetector(nn.Module):
         """
         if boxes_cxcywh is None:
             boxes_cxcywh = output.boxes_cxcywh[places, queries]
-        extents = output.sizes_hw.flip(-1) / output.images.new_tensor(output.images.shape[:1:-1])
-        prompts: Tensor = self.prompts(
-            output.queries[places, queries],
-            images=output.images,
-            places=places,
-            boxes_in_images=boxes_cxcywh * extents[places].repeat(1, 2),
-        )
+        prompts: Tensor = self.prompts(output, places, queries, boxes_cxcywh)
         return prompts
 
     def _read_images(self, normalised: Tensor, sizes_hw: Tensor) -> FeatureTokens:
@@ -114,10 +118,13 @@ class OpenDetector(nn.Module):
         return [pad_maps(level, shape)[order] for level, shape in zip(levels, shapes, strict=True)]
 
 
-def _build_prompts(config: DetectorConfig, prompt_width: int) -> QueryPrompts | GlimpsePrompts:
-    if config.prompt == "query":
-        return QueryPrompts(config.width, prompt_width)
-    return GlimpsePrompts(config.width, prompt_width, side=config.glimpse_side)
+def _build_aligners(config: DetectorConfig, text_width: int) -> list[Aligner]:
+    if config.aligner == "none":
+        return []
+    return [
+        Aligner(config.width, text_width, direction=config.aligner, scale=config.align_scale)
+        for _ in range(config.layers)
+    ]
 
 
 def _pad_to_unit(images: Tensor) -> Tensor:

@@ -1,12 +1,13 @@
 """What the detector returns.
 
-B images, H x W their padded size, Q queries, D the detector's width.
+B images, H x W their padded size, Q queries, R noised boxes, D the detector's width.
 """
 
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from opendet.model.denoising import NoisedBoxes
 from opendet.model.features import FeatureTokens
 
 
@@ -18,6 +19,26 @@ class LayerOutput:
     """(B, Q) that the query is an object, fp32."""
     boxes_cxcywh: Tensor
     """(B, Q, 4) in [0, 1] of the unpadded image, fp32."""
+    queries: Tensor
+    """(B, Q, D) what the heads read."""
+    iou_logits: Tensor | None = None
+    """(B, Q) of the boxes' overlap with their object, fp32, where the detector has such a head."""
+
+    def part(self, slots: slice) -> "LayerOutput":
+        """The same of some of the queries."""
+        ious = None if self.iou_logits is None else self.iou_logits[:, slots]
+        return LayerOutput(
+            self.logits[:, slots], self.boxes_cxcywh[:, slots], self.queries[:, slots], ious
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DenoisingOutput:
+    """What the decoder made of noised boxes, in training."""
+
+    noised: NoisedBoxes
+    layers: tuple[LayerOutput, ...]
+    """(B, R, ...)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +51,7 @@ class DetectorOutput:
     """The decoder's layers, the last one is the answer."""
     valid: Tensor
     """(B, Q) True for a query, False where an image has fewer than Q. In order of score."""
-    queries: Tensor
-    """(B, Q, D) the last layer's."""
+    denoising: DenoisingOutput | None
     images: Tensor
     """(B, 3, H, W) normalised, zero where padded; prompts may look at them again."""
     features: FeatureTokens
@@ -49,6 +69,16 @@ class DetectorOutput:
     def boxes_cxcywh(self) -> Tensor:
         return self.layers[-1].boxes_cxcywh
 
+    @property
+    def queries(self) -> Tensor:
+        """(B, Q, D) the last layer's."""
+        return self.layers[-1].queries
+
     def scores(self) -> Tensor:
-        """(B, Q) in [0, 1] that the query is an object; 0 for queries that are not there."""
-        return self.logits.float().sigmoid() * self.valid
+        """(B, Q) in [0, 1] that the query is an object; 0 for queries that are not there.
+
+        With an IoU head, times the overlap that it expects (GenerateU).
+        """
+        scores = self.logits.float().sigmoid() * self.valid
+        ious = self.layers[-1].iou_logits
+        return scores if ious is None else scores * ious.float().sigmoid()

@@ -10,35 +10,62 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from opendet.model.backbone import Residual, convolve
+from opendet.model.config import DetectorConfig
+from opendet.model.distiller import Distiller
+from opendet.model.outputs import DetectorOutput
 
 GLIMPSE_CHANNELS = (32, 48, 64, 96)
 
 
-class QueryPrompts(nn.Module):
-    """A projection of the query alone, as GenerateU's."""
+class Prompts(nn.Module):
+    """P_vl: the query's projection, fused with what VLD-M reads and what a glimpse shows.
 
-    def __init__(self, width: int, prompt_width: int) -> None:
+    With neither it is GenerateU's projection of the query alone.
+    """
+
+    def __init__(self, config: DetectorConfig, prompt_width: int) -> None:
         super().__init__()
-        self.project = nn.Linear(width, prompt_width)
+        self.project = nn.Linear(config.width, prompt_width)
+        self.distiller = Distiller(config, prompt_width) if config.prompt == "distiller" else None
+        self.glimpse = (
+            Glimpse(prompt_width, side=config.glimpse_side) if config.glimpse_side else None
+        )
+        parts = 1 + 2 * (self.distiller is not None) + (self.glimpse is not None)
+        self.fuse = nn.Linear(parts * prompt_width, prompt_width) if parts > 1 else None
 
-    def forward(self, queries: Tensor, **_: Tensor) -> Tensor:
-        """(N, D) -> unit vectors (N, D_t), fp32."""
-        return functional.normalize(self.project(queries.float()).float(), dim=-1)
+    def forward(
+        self, output: DetectorOutput, places: Tensor, queries: Tensor, boxes_cxcywh: Tensor
+    ) -> Tensor:
+        """The prompts of queries (N,) of the images `places` (N,): (N, D_t) unit vectors, fp32.
+
+        boxes_cxcywh (N, 4) in [0, 1] of the unpadded image, where they look.
+        """
+        chosen = output.queries[places, queries].float()  # (N, D)
+        parts = [self.project(chosen)]
+        if self.distiller is not None:
+            read = self.distiller(chosen, places, boxes_cxcywh, output.features, output.memory)
+            parts.append(read)
+        if self.glimpse is not None:
+            extents = output.sizes_hw.flip(-1) / boxes_cxcywh.new_tensor(output.images.shape[:1:-1])
+            boxes_in_images = boxes_cxcywh * extents[places].repeat(1, 2)
+            parts.append(self.glimpse(output.images, places, boxes_in_images))
+        prompts = parts[0] if self.fuse is None else self.fuse(torch.cat(parts, -1))
+        return functional.normalize(prompts.float(), dim=-1)
 
 
-class GlimpsePrompts(nn.Module):
-    """The query and a look at the image's own pixels in its box.
+class Glimpse(nn.Module):
+    """A look at the image's own pixels in a box.
 
     A detector trained from nothing learns where things are long before its queries know texture
     and shape. A glimpse shows each object at one size and place, so a name takes few steps: for a
     detector without pretrained weights (docs/log.md has the numbers).
     """
 
-    def __init__(self, width: int, prompt_width: int, *, side: int) -> None:
+    def __init__(self, prompt_width: int, *, side: int) -> None:
         super().__init__()
         self.side = side
         first, second, third, last = GLIMPSE_CHANNELS
-        hidden = max(width, prompt_width)
+        hidden = max(last, prompt_width)
         self.look = nn.Sequential(
             convolve(3, first, stride=2),
             convolve(first, second),
@@ -47,21 +74,16 @@ class GlimpsePrompts(nn.Module):
             convolve(third, last, stride=2),
             nn.Flatten(),
             nn.Linear(last * math.ceil(side / 8) ** 2, hidden),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden, prompt_width),
         )
-        self.ask = nn.Linear(width, hidden)
-        self.fuse = nn.Sequential(nn.ReLU(), nn.Linear(hidden, prompt_width))
 
-    def forward(
-        self, queries: Tensor, *, images: Tensor, places: Tensor, boxes_in_images: Tensor
-    ) -> Tensor:
-        """(N, D) -> unit vectors (N, D_t), fp32.
-
-        images (B, 3, H, W) normalised, places (N,) the image of each query, boxes_in_images (N, 4)
-        cxcywh in [0, 1] of the padded image; no gradient goes through the boxes.
-        """
+    def forward(self, images: Tensor, places: Tensor, boxes_in_images: Tensor) -> Tensor:
+        """images (B, 3, H, W) normalised, places (N,) the image of each box, boxes (N, 4) cxcywh in
+        [0, 1] of the padded image -> (N, D_t). No gradient goes through the boxes."""
         glimpses = sample_boxes(images, places, boxes_in_images.detach(), side=self.side)
-        prompts = self.fuse(self.look(glimpses) + self.ask(queries.float()))
-        return functional.normalize(prompts.float(), dim=-1)
+        seen: Tensor = self.look(glimpses)
+        return seen
 
 
 def sample_boxes(maps: Tensor, places: Tensor, boxes_cxcywh: Tensor, *, side: int) -> Tensor:

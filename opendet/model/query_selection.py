@@ -33,6 +33,11 @@ class Selection:
     valid: Tensor
     """(B, Q)"""
 
+    @property
+    def references(self) -> Tensor:
+        """(B, Q, 4) the boxes that the decoder begins at; no gradient."""
+        return self.proposals.boxes_cxcywh.detach()
+
 
 class QuerySelection(nn.Module):
     """Scores tokens, refines their anchors and takes the best."""
@@ -60,7 +65,7 @@ class QuerySelection(nn.Module):
         references = anchors.gather(1, best[..., None].expand(-1, -1, 4))
         boxes = (self.box_head(tokens).float() + inverse_sigmoid(references)).sigmoid()
         return Selection(
-            proposals=LayerOutput(logits=logits.gather(1, best), boxes_cxcywh=boxes),
+            proposals=LayerOutput(logits.gather(1, best), boxes, tokens),
             content=self.content(tokens.detach()),
             valid=valid,
         )

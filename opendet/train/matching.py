@@ -1,6 +1,6 @@
-"""One-to-one matching of queries and targets (Carion et al. 2020, eq. 1).
+"""One-to-one matching of queries and objects (Carion et al. 2020, eq. 1).
 
-L layers, B images, Q queries, M targets of one image (padded to the most), P matched pairs.
+L layers, B images, Q queries, M objects of one image (padded to the most), P matched pairs.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional
 
-from opendet.boxes import pairwise_giou, xyxy_from_cxcywh
-from opendet.model.outputs import LayerOutput
+from opendet.boxes import pairwise_giou, pairwise_iou, xyxy_from_cxcywh
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +24,7 @@ FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """The matched pairs of one layer, image by image, in the order of the queries."""
+    """The matched pairs of one layer."""
 
     images: Tensor
     """(P,) int64"""
@@ -33,6 +32,8 @@ class Matches:
     """(P,) int64"""
     targets: Tensor
     """(P,) int64, index among the targets of that image."""
+    ranks: Tensor
+    """(P,) int64: of one object's queries the best has 0, the next 1, ..."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -40,37 +41,46 @@ class Matches:
 
 @torch.no_grad()
 def match_one_to_one(
-    layers: Sequence[LayerOutput],
-    valid: Tensor,
-    targets_cxcywh: Sequence[Tensor],
-    config: "ObjectiveConfig",
+    costs: Sequence[Tensor], valid: Tensor, counts: Sequence[int]
 ) -> list[Matches]:
-    """For each layer the assignment of least total cost: no query and no target twice, and as many
-    pairs as an image has targets or queries, whichever are fewer.
+    """For each layer the assignment of least total cost: no query and no object twice, and as many
+    pairs as an image has objects or queries, whichever are fewer.
 
-    valid (B, Q); targets_cxcywh B tensors (M, 4). All costs cross to the CPU in one transfer.
+    costs L tensors (B, Q, M), valid (B, Q), counts B. All cross to the CPU in one transfer.
     """
-    counts = [len(boxes) for boxes in targets_cxcywh]
-    padded = torch.nn.utils.rnn.pad_sequence(list(targets_cxcywh), batch_first=True)
-    costs = torch.stack([matching_costs(layer, padded, config) for layer in layers])
-    on_cpu: np.ndarray = costs.cpu().numpy()
+    on_cpu: np.ndarray = torch.stack(list(costs)).cpu().numpy()
     there = valid.cpu().numpy()
     return [_assign_layer(layer, there, counts, valid.device) for layer in on_cpu]
 
 
-def matching_costs(layer: LayerOutput, targets_cxcywh: Tensor, config: "ObjectiveConfig") -> Tensor:
-    """(B, Q) queries against (B, M, 4) targets -> costs (B, Q, M), fp32."""
-    boxes = layer.boxes_cxcywh.float()
-    distance = torch.cdist(boxes, targets_cxcywh.float(), p=1)
+@torch.no_grad()
+def matching_costs(
+    logits: Tensor, boxes_cxcywh: Tensor, targets_cxcywh: Tensor, config: "ObjectiveConfig"
+) -> Tensor:
+    """(B, Q, M) or (B, Q, 1) logits that query q shows object m, boxes (B, Q, 4) against
+    (B, M, 4) -> costs (B, Q, M), fp32, finite even where a prediction is not."""
+    boxes, targets = boxes_cxcywh.float(), targets_cxcywh.float()
+    distance = torch.cdist(boxes, targets, p=1)
     giou = torch.stack(
         [
-            pairwise_giou(xyxy_from_cxcywh(queries), xyxy_from_cxcywh(targets))
-            for queries, targets in zip(boxes, targets_cxcywh.float(), strict=True)
+            pairwise_giou(xyxy_from_cxcywh(queries), xyxy_from_cxcywh(objects))
+            for queries, objects in zip(boxes, targets, strict=True)
         ]
     )
-    objects = focal_cost(layer.logits.float())[..., None]
+    objects = focal_cost(logits.float())
     costs = config.cost_object * objects + config.cost_l1 * distance - config.cost_giou * giou
     return costs.nan_to_num(nan=1e6, posinf=1e6, neginf=-1e6)
+
+
+def pairwise_ious(boxes_cxcywh: Tensor, targets_cxcywh: Tensor) -> Tensor:
+    """(B, Q, 4) against (B, M, 4) -> (B, Q, M) in [0, 1]."""
+    pairs = zip(boxes_cxcywh.float(), targets_cxcywh.float(), strict=True)
+    return torch.stack(
+        [
+            pairwise_iou(xyxy_from_cxcywh(boxes), xyxy_from_cxcywh(targets))[0]
+            for boxes, targets in pairs
+        ]
+    )
 
 
 def focal_cost(logits: Tensor) -> Tensor:
@@ -93,5 +103,6 @@ def _assign_layer(
         images += [image] * len(rows)
         queries += usable[rows].tolist()
         targets += columns.tolist()
-    indices = torch.tensor([images, queries, targets], dtype=torch.int64, device=device)
+    ranks = [0] * len(images)
+    indices = torch.tensor([images, queries, targets, ranks], dtype=torch.int64, device=device)
     return Matches(*indices.unbind(0))

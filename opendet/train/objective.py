@@ -1,6 +1,6 @@
 """The objective: what the detector's beliefs cost against the targets.
 
-B images, Q queries, P matched pairs of a layer, N objects to name.
+B images, Q queries, M objects of one image, L decoder layers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,15 +9,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from opendet.data.batch import Target
+from opendet.data.batch import Batch
 from opendet.model.detector import OpenDetector
 from opendet.model.outputs import DetectorOutput, LayerOutput
-from opendet.train.losses import box_losses, distillation_loss, focal_loss, quality_loss
-from opendet.train.matching import Matches, match_one_to_one
+from opendet.train.assignment import ALIGNMENT_SHARE, assign_many
+from opendet.train.layer_losses import LayerLosses
+from opendet.train.matching import Matches, match_one_to_one, matching_costs, pairwise_ious
+from opendet.train.naming_losses import draw_named, naming_costs
+from opendet.train.normalise import Cost, means
 from opendet.train.objective_config import ObjectiveConfig
-
-SHAKE = 0.05
-"""Deviation of the shaken target boxes, in units of their sides."""
+from opendet.train.randomness import StepDraws
+from opendet.train.text_vectors import TextVectors
+from opendet.train.truths import Truths, read_truths
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,139 +30,170 @@ class LossReport:
     total: Tensor
     """Scalar, with gradient."""
     parts: dict[str, Tensor]
-    """Scalars without gradient, unweighted: `object`, `l1`, `giou` of the last layer, their sums
-    over the other layers as `..._aux`, `naming`, `distillation`; `matched` counts the pairs."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """The objects of a step that have a name to learn."""
-
-    images: Tensor
-    """(N,) int64"""
-    queries: Tensor
-    """(N,) int64"""
-    boxes_cxcywh: Tensor
-    """(N, 4) the targets'."""
-    names: list[str]
+    """Scalars without gradient, unweighted: `object`, `l1`, `giou`, `align`, `iou` of the last
+    layer, their sums over the layers before it as `..._aux`, over the noised boxes of all layers as
+    `..._denoising`, the encoder's as `..._proposals`; `naming`, `distillation`, `text_denoising`,
+    `caption`; `matched` counts the last layer's pairs."""
 
 
 class Objective:
-    """Adds up the losses of proposals, decoder layers, names and distillation."""
+    """Adds up the losses of proposals, decoder layers, noised boxes, names and distillation.
 
-    def __init__(self, config: ObjectiveConfig) -> None:
+    `text`: the teacher's vectors of the names. Without one nothing is aligned, distilled or noised.
+    """
+
+    def __init__(self, config: ObjectiveConfig, text: TextVectors | None) -> None:
         self.config = config
+        self.text = text
 
     def __call__(
+        self, detector: OpenDetector, output: DetectorOutput, batch: Batch, draws: StepDraws
+    ) -> LossReport:
+        truths = read_truths(
+            batch, self.text, draws, pseudo_box_weight=self.config.pseudo_box_weight
+        )
+        alignments = _align(detector, output, truths)
+        matches = self._match(detector, output, truths, alignments)
+        costs = self._layer_costs(output, truths, matches, alignments)
+        named = draw_named(matches[-1], truths, draws, most=self.config.named_objects)
+        costs += naming_costs(
+            detector, output, named, truths, self.text, draws, self.config
+        ).items()
+        return self._report(detector, costs, matched=len(matches[-1]))
+
+    def _match(
         self,
         detector: OpenDetector,
         output: DetectorOutput,
-        targets: Sequence[Target],
-        text_vectors: Mapping[str, Tensor] | None,
-        generator: torch.Generator,
-    ) -> LossReport:
-        """text_vectors: by name, unit (D_t,), the teacher's; None or a missing name: no
-        distillation of it. The generator (of the CPU) draws names and objects."""
-        layers = (output.proposals, *output.layers)
-        boxes = [target.boxes_cxcywh.float() for target in targets]
-        matches = match_one_to_one(layers, output.valid, boxes, self.config)
-        costs = [
-            self._layer_losses(layer, output.valid, match, boxes)
-            for layer, match in zip(layers, matches, strict=True)
+        truths: Truths,
+        alignments: Sequence[Tensor | None],
+    ) -> list[Matches]:
+        """Of the proposals and of every decoder layer."""
+        many = detector.config.cross_layers
+        layers = output.layers
+        quality = [
+            _pair_quality(layer, alignment, truths)
+            for layer, alignment in zip(layers[:many], alignments[:many], strict=True)
         ]
-        named = _draw_named(matches[-1], targets, self.config.named_objects, generator)
-        looked_at = self._naming_boxes(named, generator)
-        prompts = detector.prompt(output, named.images, named.queries, looked_at)  # (N, D_t)
-        parts = {
-            **{name: costs[-1][name] for name in costs[-1]},
-            **{f"{name}_aux": _total([c[name] for c in costs[:-1]]) for name in costs[-1]},
-            "naming": detector.namer.loss(prompts, named.names),
-            "distillation": _distil(prompts, named.names, text_vectors),
-        }
-        total = _total([self._weight(name) * part for name, part in parts.items()])
+        costs = [self._cost(output.proposals, None, truths)]
+        for layer, alignment in zip(layers[many:], alignments[many:], strict=True):
+            costs.append(self._cost(layer, alignment, truths))
+        proposals, *one = match_one_to_one(costs, output.valid, truths.counts.tolist())
+        assigned = [
+            assign_many(
+                pairs,
+                output.valid,
+                truths.there,
+                most=self.config.many_per_object,
+                threshold=self.config.many_threshold,
+            )
+            for pairs in quality
+        ]
+        return [proposals, *assigned, *one]
+
+    def _cost(self, layer: LayerOutput, alignment: Tensor | None, truths: Truths) -> Tensor:
+        logits = _name_logits(layer, alignment, truths)
+        return matching_costs(logits, layer.boxes_cxcywh, truths.boxes_cxcywh, self.config)
+
+    def _layer_costs(
+        self,
+        output: DetectorOutput,
+        truths: Truths,
+        matches: Sequence[Matches],
+        alignments: Sequence[Tensor | None],
+    ) -> list[tuple[str, Cost]]:
+        """(name of the part, its cost): parts of one name are added up."""
+        losses = LayerLosses(truths, self.config)
+        proposals = losses.of_proposals(output.proposals, output.valid, matches[0])
+        parts = _named_parts(proposals, "_proposals")
+        last = len(output.layers) - 1
+        for number, (layer, match, alignment) in enumerate(
+            zip(output.layers, matches[1:], alignments, strict=True)
+        ):
+            costs = losses.of_decoder(layer, output.valid, match, alignment)
+            parts += _named_parts(costs, "" if number == last else "_aux")
+        if output.denoising is not None and output.denoising.noised.groups.numel():
+            for layer in output.denoising.layers:
+                parts += _named_parts(losses.of_denoising(output.denoising, layer), "_denoising")
+        return parts
+
+    def _report(
+        self, detector: OpenDetector, costs: Sequence[tuple[str, Cost]], *, matched: int
+    ) -> LossReport:
+        parts: dict[str, Tensor] = {}
+        for (name, _), mean in zip(costs, means([cost for _, cost in costs]), strict=True):
+            parts[name] = parts[name] + mean if name in parts else mean
+        weights = part_weights(self.config)
+        weighted = [weights[name] * part for name, part in parts.items()]
+        total = torch.stack([*weighted, _connection(detector)]).sum()
         report = {name: part.detach() for name, part in parts.items()}
-        report["matched"] = torch.tensor(float(len(matches[-1])))
+        report["matched"] = torch.tensor(float(matched))
         return LossReport(total, report)
 
-    def _layer_losses(
-        self, layer: LayerOutput, valid: Tensor, match: Matches, boxes: Sequence[Tensor]
-    ) -> dict[str, Tensor]:
-        """Sums over the layer's queries, divided by its number of pairs."""
-        predicted = layer.boxes_cxcywh[match.images, match.queries]  # (P, 4)
-        wanted = _gather_boxes(match, boxes)  # (P, 4)
-        l1, giou, iou = box_losses(predicted, wanted)
-        quality = torch.zeros_like(layer.logits)
-        positive = iou.clamp(min=1e-3) if self.config.object_loss == "quality" else iou * 0 + 1
-        quality[match.images, match.queries] = positive.to(quality.dtype)
-        loss = quality_loss if self.config.object_loss == "quality" else focal_loss
-        pairs = max(1, len(match))
-        return {
-            "object": loss(layer.logits[valid], quality[valid]) / pairs,
-            "l1": l1 / pairs,
-            "giou": giou / pairs,
-        }
 
-    def _naming_boxes(self, named: _Named, generator: torch.Generator) -> Tensor | None:
-        if self.config.naming_boxes == "predicted":
-            return None
-        boxes = named.boxes_cxcywh
-        shake = SHAKE * torch.randn(boxes.shape, generator=generator).to(boxes)
-        return boxes + shake * boxes[:, [2, 3, 2, 3]]
-
-    def _weight(self, part: str) -> float:
-        weights = {
-            "object": self.config.object_weight,
-            "l1": self.config.l1_weight,
-            "giou": self.config.giou_weight,
-            "naming": self.config.naming_weight,
-            "distillation": self.config.distillation_weight,
-        }
-        return weights[part.removesuffix("_aux")]
+def part_weights(config: ObjectiveConfig) -> dict[str, float]:
+    """The weight of every part of a report."""
+    layer = {
+        "object": config.object_weight,
+        "l1": config.l1_weight,
+        "giou": config.giou_weight,
+        "align": config.align_weight,
+        "iou": config.iou_weight,
+    }
+    places = {
+        "": 1.0,
+        "_aux": 1.0,
+        "_proposals": config.proposal_weight,
+        "_denoising": config.denoising_weight,
+    }
+    weights = {
+        name + place: weight * scale
+        for name, weight in layer.items()
+        for place, scale in places.items()
+    }
+    return {
+        **weights,
+        "naming": config.naming_weight,
+        "distillation": config.distillation_weight,
+        "text_denoising": config.text_denoising_weight,
+        "caption": config.caption_weight,
+    }
 
 
-def _draw_named(
-    match: Matches, targets: Sequence[Target], most: int, generator: torch.Generator
-) -> _Named:
-    """Of each image at most `most` matched objects, each with one of its names."""
-    drawn = torch.randperm(len(match), generator=generator).tolist()
-    left = [most] * len(targets)
-    places: list[int] = []
-    names: list[str] = []
-    pairs = list(zip(match.images.tolist(), match.targets.tolist(), strict=True))
-    for place in drawn:
-        image, target = pairs[place]
-        choices = targets[image].names[target]
-        if not choices or not left[image]:
-            continue
-        left[image] -= 1
-        places.append(place)
-        names.append(choices[_draw(len(choices), generator)])
-    index = torch.tensor(places, dtype=torch.int64, device=match.images.device)
-    boxes = _gather_boxes(match, [target.boxes_cxcywh.float() for target in targets])
-    return _Named(match.images[index], match.queries[index], boxes[index], names)
+def _align(detector: OpenDetector, output: DetectorOutput, truths: Truths) -> list[Tensor | None]:
+    """Of every decoder layer (B, Q, M) logits; None without an aligner or a teacher."""
+    if truths.texts is None or not len(detector.aligners):
+        return [None] * len(output.layers)
+    return [
+        aligner(layer.queries, truths.texts)
+        for aligner, layer in zip(detector.aligners, output.layers, strict=True)
+    ]
 
 
-def _draw(choices: int, generator: torch.Generator) -> int:
-    if choices == 1:
-        return 0
-    return int(torch.randint(choices, (), generator=generator))
+def _name_logits(layer: LayerOutput, alignment: Tensor | None, truths: Truths) -> Tensor:
+    """(B, Q, M) that a query shows an object by its name; by being an object, where that has
+    none."""
+    there = layer.logits.float()[..., None]  # (B, Q, 1)
+    if alignment is None:
+        return there.expand(-1, -1, truths.there.shape[1])
+    return torch.where(truths.texted[:, None], alignment.float(), there)
 
 
-def _distil(
-    prompts: Tensor, names: Sequence[str], text_vectors: Mapping[str, Tensor] | None
-) -> Tensor:
-    """Mean over the objects whose name has a text vector."""
-    known = [i for i, name in enumerate(names) if text_vectors and name in text_vectors]
-    if not known or text_vectors is None:
-        return prompts.sum() * 0.0
-    teachers = torch.stack([text_vectors[names[i]] for i in known]).to(prompts.device)
-    return distillation_loss(prompts[known], teachers) / len(known)
+@torch.no_grad()
+def _pair_quality(layer: LayerOutput, alignment: Tensor | None, truths: Truths) -> Tensor:
+    """(B, Q, M) in [0, 1] for the one-to-many assignment."""
+    ious = pairwise_ious(layer.boxes_cxcywh, truths.boxes_cxcywh)
+    aligned = _name_logits(layer, alignment, truths).sigmoid()
+    quality = ALIGNMENT_SHARE * aligned + (1 - ALIGNMENT_SHARE) * ious
+    return quality.nan_to_num(nan=0.0)
 
 
-def _gather_boxes(match: Matches, boxes: Sequence[Tensor]) -> Tensor:
-    starts = torch.tensor([0, *(len(b) for b in boxes)], device=match.images.device).cumsum(0)
-    return torch.cat(list(boxes))[starts[match.images] + match.targets]
+def _named_parts(costs: Mapping[str, Cost], suffix: str) -> list[tuple[str, Cost]]:
+    return [(name + suffix, cost) for name, cost in costs.items()]
 
 
-def _total(values: Sequence[Tensor]) -> Tensor:
-    return torch.stack(list(values)).sum()
+def _connection(detector: OpenDetector) -> Tensor:
+    """Zero, with a gradient of zero for the aligners, which nothing else reaches without a teacher:
+    DistributedDataParallel would wait for them for ever."""
+    zero = torch.zeros((), device=next(detector.parameters()).device)
+    return sum((p.sum() * 0.0 for p in detector.aligners.parameters()), zero)

@@ -4,8 +4,10 @@ Nothing of it needs saving: a resumed run draws what the undisturbed one would h
 """
 
 import random
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,6 +20,24 @@ def seed_step(seed: int, step: int) -> torch.Generator:
     np.random.seed(mixed % 2**32)
     random.seed(mixed)
     return torch.Generator().manual_seed(mixed)
+
+
+@dataclass(frozen=True, slots=True)
+class StepDraws:
+    """The objective's random draws of one step, image by image.
+
+    They depend on the image and not on its place in a batch or on its rank, so that two ranks of n
+    images draw what one of 2n draws.
+    """
+
+    seed: int
+    step: int
+
+    def of(self, key: str, purpose: str = "") -> torch.Generator:
+        """A generator of the CPU for an image; another one for each purpose."""
+        words = (self.seed, self.step, zlib.crc32(key.encode()), zlib.crc32(purpose.encode()))
+        state = np.random.SeedSequence(words).generate_state(1, np.uint64)[0]
+        return torch.Generator().manual_seed(int(state))
 
 
 @contextmanager

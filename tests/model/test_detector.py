@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from opendet.model.config import BackboneConfig
+from opendet.model.denoising import noise_boxes
 from opendet.model.detector import OpenDetector
 from opendet.model.outputs import DetectorOutput
 from opendet.model.prompts import sample_boxes
@@ -32,9 +33,15 @@ def _alone(detector: OpenDetector, image: Tensor, size_hw: Tensor) -> DetectorOu
     return output
 
 
-@pytest.mark.parametrize("prompt", ["query", "glimpse"])
-def test_an_image_alone_and_in_a_padded_batch_gives_equal_detections(prompt: str) -> None:
-    detector = build_detector(TINY_DETECTOR.model_copy(update={"prompt": prompt})).eval()
+@pytest.mark.parametrize(
+    "switches",
+    [{"prompt": "query"}, {}, {"glimpse_side": 16}, {"iou_head": True, "selection": "topk"}],
+    ids=["query", "distiller", "glimpse", "iou_head"],
+)
+def test_an_image_alone_and_in_a_padded_batch_gives_equal_detections(
+    switches: dict[str, object],
+) -> None:
+    detector = build_detector(TINY_DETECTOR.model_copy(update=switches)).eval()
     images = _batch()
     with torch.no_grad():
         together = detector(images, SIZES)
@@ -67,7 +74,7 @@ def test_shapes_and_ranges_in_training() -> None:
     detector = build_detector().train()
     output = detector(_batch(), SIZES)
     assert output.boxes_cxcywh.shape == (3, 12, 4)
-    assert len(output.layers) == 2
+    assert len(output.layers) == 3
     prompts = _prompts(detector, output, 1, 12)
     torch.testing.assert_close(prompts.norm(dim=-1), torch.ones(12))
     assert prompts.shape == (12, 32)
@@ -146,10 +153,26 @@ def test_an_unknown_backbone_is_one_clear_line() -> None:
         OpenDetector(TINY_DETECTOR.model_copy(update={"backbone": backbone}), build_namer())
 
 
+def test_noised_boxes_change_nothing_for_the_queries() -> None:
+    detector = build_detector().train()
+    images = _batch()
+    boxes = [torch.rand(count, 4) * 0.3 + 0.2 for count in (2, 0, 3)]
+    generators = [torch.Generator().manual_seed(seed) for seed in range(3)]
+    noised = noise_boxes(boxes, generators, pairs=4, scale=0.4)
+    plain, beside = detector(images, SIZES), detector(images, SIZES, noised)
+    for ours, theirs in zip(plain.layers, beside.layers, strict=True):
+        torch.testing.assert_close(ours.logits, theirs.logits, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(ours.boxes_cxcywh, theirs.boxes_cxcywh, atol=1e-5, rtol=1e-4)
+    assert beside.denoising is not None
+    for layer in beside.denoising.layers:
+        assert layer.boxes_cxcywh.shape == (3, noised.groups.shape[1], 4)
+        assert layer.boxes_cxcywh.isfinite().all()
+
+
 def test_outputs_are_frozen() -> None:
     output = build_detector()(_batch(), SIZES)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        output.queries = output.images
+        output.valid = output.images
 
 
 def test_a_glimpse_is_the_box_of_its_own_image() -> None:

@@ -13,12 +13,15 @@ TINY_DETECTOR = DetectorConfig(
     backbone=BackboneConfig(name="tiny", tiny_channels=(8, 16, 16, 16)),
     width=32,
     encoder_layers=1,
+    cross_layers=1,
     self_layers=2,
     heads=4,
     points=2,
     feedforward=32,
     queries=12,
     queries_min=3,
+    denoising_pairs=4,
+    distiller_hidden=32,
 )
 
 

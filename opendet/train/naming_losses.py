@@ -1,0 +1,138 @@
+"""What the namer is taught in a step: names from prompts, names from noised texts, captions.
+
+B images, N objects to name, U different names of the images, D_t the prompts' width.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from opendet.model.detector import OpenDetector
+from opendet.model.outputs import DetectorOutput
+from opendet.train.losses import distillation_loss
+from opendet.train.matching import Matches
+from opendet.train.normalise import Cost
+from opendet.train.objective_config import ObjectiveConfig
+from opendet.train.randomness import StepDraws
+from opendet.train.text_vectors import TextVectors
+from opendet.train.truths import Truths
+
+SHAKE = 0.05
+"""Deviation of the shaken target boxes, in units of their sides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The matched objects of a step that have a name to learn."""
+
+    images: Tensor
+    """(N,) int64"""
+    queries: Tensor
+    """(N,) int64"""
+    targets: Tensor
+    """(N,) int64"""
+    names: list[str]
+
+
+def draw_named(match: Matches, truths: Truths, draws: StepDraws, *, most: int) -> Named:
+    """Of each image at most `most` matched objects with a name, drawn at random."""
+    images, targets = match.images.tolist(), match.targets.tolist()
+    kept: list[int] = []
+    for image, key in enumerate(truths.keys):
+        own = [p for p, i in enumerate(images) if i == image and truths.names[i][targets[p]]]
+        order = torch.randperm(len(own), generator=draws.of(key, "named objects")).tolist()
+        kept += [own[place] for place in order[:most]]
+    index = torch.tensor(kept, dtype=torch.int64, device=match.images.device)
+    names = [truths.names[images[place]][targets[place]] or "" for place in kept]
+    return Named(match.images[index], match.queries[index], match.targets[index], names)
+
+
+def naming_costs(
+    detector: OpenDetector,
+    output: DetectorOutput,
+    named: Named,
+    truths: Truths,
+    text: TextVectors | None,
+    draws: StepDraws,
+    config: ObjectiveConfig,
+) -> dict[str, Cost]:
+    """`naming`, `distillation`, `text_denoising` and `caption`; the T5 runs once for names."""
+    boxes = _looked_at(named, truths, draws, config)
+    prompts = detector.prompt(output, named.images, named.queries, boxes)  # (N, D_t)
+    read = prompts.detach() if draws.step < config.detach_prompts_until else prompts
+    noised, words = _noised_texts(named, truths, text, draws, config)
+    told = torch.cat((read, *noised))  # (N + U, D_t)
+    sums, tokens = detector.namer.losses(told, [*named.names, *words])
+    count = len(named.names)
+    costs = {
+        "naming": Cost(sums[:count].sum(), tokens[:count].sum()),
+        "distillation": _distil(prompts, named, truths),
+        "text_denoising": Cost(sums[count:].sum(), tokens[count:].sum()),
+    }
+    return {**costs, **_captions(detector, output, truths, config)}
+
+
+def _looked_at(
+    named: Named, truths: Truths, draws: StepDraws, config: ObjectiveConfig
+) -> Tensor | None:
+    """(N, 4) the boxes that prompts look at, None for the predicted ones."""
+    if config.naming_boxes == "predicted":
+        return None
+    boxes = truths.boxes_cxcywh[named.images, named.targets]
+    counts = torch.bincount(named.images, minlength=len(truths.keys)).tolist()
+    shakes = [
+        torch.randn(count, 4, generator=draws.of(key, "shaken boxes"))
+        for key, count in zip(truths.keys, counts, strict=True)
+    ]
+    return boxes + SHAKE * torch.cat(shakes).to(boxes) * boxes[:, [2, 3, 2, 3]]
+
+
+def _noised_texts(
+    named: Named,
+    truths: Truths,
+    text: TextVectors | None,
+    draws: StepDraws,
+    config: ObjectiveConfig,
+) -> tuple[list[Tensor], list[str]]:
+    """Every different name of each image: its vector with noise, (U, D_t) in pieces, and the U
+    names; T_e + N(0, sigma^2) of text denoising."""
+    if text is None or not config.text_denoising_weight:
+        return [], []
+    deviation = config.text_denoising_noise * text.deviation
+    places = named.images.tolist()
+    noised: list[Tensor] = []
+    words: list[str] = []
+    for image, key in enumerate(truths.keys):
+        here = {name for name, i in zip(named.names, places, strict=True) if i == image}
+        own = sorted(name for name in here if name in text)
+        clean = text.of(own).to(truths.boxes_cxcywh.device)
+        noise = torch.randn(clean.shape, generator=draws.of(key, "text denoising"))
+        noised.append(clean + deviation * noise.to(clean))
+        words += own
+    return noised, words
+
+
+def _distil(prompts: Tensor, named: Named, truths: Truths) -> Cost:
+    """1 - cosine of the prompts with the vectors of their names, of those that have one."""
+    if truths.texts is None:
+        return Cost(prompts.sum() * 0.0, 0)
+    taught = truths.texted[named.images, named.targets]  # (N,)
+    teachers = truths.texts[named.images, named.targets][taught]
+    return Cost(distillation_loss(prompts[taught], teachers), taught.sum())
+
+
+def _captions(
+    detector: OpenDetector, output: DetectorOutput, truths: Truths, config: ObjectiveConfig
+) -> dict[str, Cost]:
+    """The captions of images without boxes, read from their best queries (GenerateU)."""
+    images = [image for image, caption in enumerate(truths.captions) if caption]
+    if not images or not config.caption_weight:
+        return {}
+    scores = output.scores()[images].detach()
+    best = scores.topk(min(config.caption_queries, scores.shape[1]), 1).indices  # (N, K)
+    places = torch.tensor(images, device=best.device)[:, None].expand_as(best)
+    prompts = detector.prompt(output, places.flatten(), best.flatten())
+    captions = [truths.captions[image] or "" for image in images]
+    sums, tokens = detector.namer.losses(prompts.view(*best.shape, -1), captions)
+    return {"caption": Cost(sums.sum(), tokens.sum())}
