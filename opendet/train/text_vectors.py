@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +28,38 @@ class TextTower(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class TextVectors:
+    """The teacher's vector of every name of a build."""
+
+    names: tuple[str, ...]
+    matrix: Tensor
+    """(V, D_t) unit rows, fp32."""
+
+    def of(self, names: Sequence[str]) -> Tensor:
+        """(N, D_t). Raises KeyError for a name that the build does not teach."""
+        rows = torch.tensor([self._rows[name] for name in names], dtype=torch.int64)
+        return self.matrix[rows.to(self.matrix.device)]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def to(self, device: torch.device) -> "TextVectors":
+        return TextVectors(self.names, self.matrix.to(device))
+
+    @cached_property
+    def deviation(self) -> float:
+        """The standard deviation of all entries: the sigma of text denoising's noise."""
+        return float(self.matrix.std())
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self.names)}
+
+
 def names_of(shards: ShardSet) -> list[str]:
     """Every name of a kept region, once, in alphabetical order."""
     names = {
@@ -40,21 +74,21 @@ def names_of(shards: ShardSet) -> list[str]:
 
 def vectors_of(
     names: Sequence[str], clip: TextTower | None, *, template: str, kept_in: Path
-) -> dict[str, Tensor]:
-    """name -> unit vector (D_t,); empty without a CLIP.
+) -> TextVectors | None:
+    """The names' vectors; None without a CLIP or a name.
 
     They are asked for once and kept in a file: another machine's CLIP may round differently, and
     a resumed run must see the same ones.
     """
     if clip is None or not names:
-        return {}
+        return None
     asked = json.dumps({"clip": clip.revision, "template": template, "names": list(names)})
     if not kept_in.is_file() or _asked(kept_in) != asked:
         texts = [text_of(name, template) for name in names]
         rows = torch.as_tensor(clip.encode_texts(texts), dtype=torch.float32)
         write_tensors_durably(kept_in, {"vectors": rows}, {"asked": asked})
     with safe_open(kept_in, framework="pt") as file:
-        return dict(zip(names, file.get_tensor("vectors"), strict=True))
+        return TextVectors(tuple(names), file.get_tensor("vectors"))
 
 
 def _asked(path: Path) -> str:
