@@ -23,13 +23,20 @@ def main(build: Build) -> None:
 
     def make(folder: Path) -> Mapping[str, Any]:
         asked = PredictConfig(
-            score_threshold=config.score_threshold, max_objects=config.max_detections
+            score_threshold=config.score_threshold,
+            max_objects=config.max_detections,
+            beams=config.beams,
         )
         detector = Detector.load(build.stage_folder("train") / "model", asked)
-        clip, _ = open_clip_of(build.stage_folder("clip"))
+        clip, choice = open_clip_of(build.stage_folder("clip"))
         samples = EvaluationSet(ShardSet.open(build.stage_folder("shards"), split=config.split))
         judged = evaluate(
-            detector.detect, samples.samples(), clip.encode_texts, tiers_of(build), config
+            detector.detect,
+            samples.samples(),
+            clip.encode_texts,
+            tiers_of(build),
+            config,
+            taught_as=choice.template,
         )
         write_predictions(folder / "predictions.parquet", judged.predictions)
         return dict(judged.metrics["evaluate"])

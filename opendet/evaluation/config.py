@@ -1,26 +1,43 @@
 """The knobs of the stage `evaluate`."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from opendet.section import Section
+
+GENERATEU: dict[str, Any] = {
+    "score_threshold": 0.0,
+    "max_detections": 300,
+    "beams": 3,
+    "reading": "joined",
+    "template": "a {name}",
+    "top_classes": 15,
+    "temperature": 100.0,
+    "per_class": 10_000,
+}
+"""What the protocol of GenerateU (Lin et al. 2024) fixes; its text tower is CLIP ViT-L/14@336."""
 
 
 class EvaluateConfig(Section):
     """How the trained detector is judged."""
 
+    protocol: Literal["own", "generateu"] = "own"
+    """`generateu` fixes every knob of how words are read and counted to GenerateU's; `own` takes
+    them from the fields below. Other readings are reported apart, as `alternatives`."""
     split: Literal["train", "val", "test"] = "val"
     """The split that is judged."""
     batch_size: int = Field(default=8, ge=1)
     """Images given to the detector at once."""
     score_threshold: float = Field(default=0.05, ge=0, le=1)
-    """Detections below it are not judged. Use 0 with the protocol `generateu`."""
+    """Detections below it are not judged."""
     max_detections: int = Field(default=100, ge=1)
-    """Detections judged of one image, best first. GenerateU uses 300."""
-    reading: Literal["joined", "first"] = "joined"
-    """What stands for a detection's names: all beams in one text, as GenerateU has it, or the first
-    beam alone. The first beam's numbers are always reported apart."""
+    """Detections judged of one image, best first."""
+    beams: int = Field(default=0, ge=0)
+    """Names per object; 0 for as many as the namer was configured with."""
+    reading: Literal["joined", "first", "mean", "max"] = "joined"
+    """What stands for a detection's names: all beams in one text, the first beam alone, or each
+    class's mean or largest cosine over the beams."""
     template: str = "a {name}"
     """Text that stands for a name or for the joined beams; best what the judge was trained on."""
     top_classes: int = Field(default=15, ge=1)
@@ -30,6 +47,8 @@ class EvaluateConfig(Section):
     per_class: int | None = Field(default=None, ge=1)
     """Best detections kept of one class over the whole split; 10000 is LVIS's fixed AP, None keeps
     all."""
+    temperatures: tuple[float, ...] = (50.0, 200.0)
+    """Temperatures whose numbers are reported apart."""
     match_iou: float = Field(default=0.5, gt=0, le=1)
     """Overlap from which a detection counts as having found an object whose name is judged."""
     frequent_from: int = Field(default=100, ge=1)
@@ -38,6 +57,20 @@ class EvaluateConfig(Section):
     common_from: int = Field(default=10, ge=1)
     """A label that training names at least so often is `common`; below it `rare`, never
     `unseen`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fixed_by_protocol(cls, given: Any) -> Any:
+        """A protocol is whole or it is none: a knob of it that says something else is an error."""
+        if not isinstance(given, dict) or given.get("protocol") != "generateu":
+            return given
+        for name, fixed in GENERATEU.items():
+            if given.get(name, fixed) != fixed:
+                raise ValueError(
+                    f"the protocol generateu has {name} {fixed!r}, not {given[name]!r}: take the "
+                    "line out, or the protocol own"
+                )
+        return {**given, **GENERATEU}
 
 
 class ReportConfig(Section):

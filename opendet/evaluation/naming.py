@@ -3,10 +3,12 @@
 N detections, C classes, D text width, K classes kept of a detection. The protocol is GenerateU's
 (Lin et al. 2024), which Open-Det follows: the beams of a detection are joined to one text, its
 embedding is compared with every class name's, and the detection is counted for its best K classes
-with score times similarity.
+with score times similarity. A `ReadingRule` says where another reading differs from it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +19,50 @@ from opendet.evaluation.tables import Floats, Integers
 TextEncoder = Callable[[Sequence[str]], NDArray[np.floating]]
 """N texts -> (N, D) unit vectors of the judge, a CLIP text tower."""
 
+BeamsAs = Literal["joined", "first", "mean", "max"]
+"""One text of all beams, the best beam alone, or each class's mean or largest cosine over beams."""
+
 _LONGEST = 75  # Characters of the joined beams, before the article is added: as in GenerateU.
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingRule:
+    """How a detection's beams are read as classes. The defaults are GenerateU's."""
+
+    beams: BeamsAs = "joined"
+    top_classes: int = 15
+    temperature: float = 100.0
+    """Factor on the cosines before the softmax over all classes."""
+
+    def texts(self, beams: Sequence[str]) -> list[str]:
+        """The texts that are encoded, before the template: one, or one for each beam."""
+        if self.beams == "joined":
+            return [joined(beams)]
+        if self.beams == "first":
+            return [joined(beams[:1])]
+        return [joined([beam]) for beam in beams] or [""]
+
+    def over_beams(self, cosines: Floats) -> Floats:
+        """(texts, C) cosines of one detection -> (C,)."""
+        return np.asarray(cosines.max(0) if self.beams == "max" else cosines.mean(0))
+
+
+def alternatives(rule: ReadingRule, temperatures: Iterable[float]) -> dict[str, ReadingRule]:
+    """Readings that differ from the rule in one thing each, by what is different."""
+    found = {
+        "joined": replace(rule, beams="joined"),
+        "first": replace(rule, beams="first"),
+        "mean": replace(rule, beams="mean"),
+        "max": replace(rule, beams="max"),
+        "top_1": replace(rule, top_classes=1),
+        **{f"temperature_{one:g}": replace(rule, temperature=one) for one in temperatures},
+    }
+    return {name: other for name, other in found.items() if other != rule}
 
 
 def joined(beams: Sequence[str]) -> str:
     """The one text that stands for all beams of a detection, before the template."""
     return ", ".join(beams)[:_LONGEST]
-
-
-def first(beams: Sequence[str]) -> str:
-    """The text of the best beam alone."""
-    return joined(beams[:1])
 
 
 def in_template(text: str, template: str) -> str:
@@ -44,12 +79,21 @@ def embed_texts(encode: TextEncoder, texts: Iterable[str]) -> dict[str, Floats]:
     return dict(zip(unique, vectors, strict=True))
 
 
-def class_probabilities(texts: Floats, classes: Floats, temperature: float) -> Floats:
-    """(N, D), (C, D) unit vectors -> (N, C): softmax of temperature times cosine over classes."""
-    if not len(texts):
-        return np.zeros((0, len(classes)))
-    logits = temperature * (texts @ classes.T)
-    logits -= logits.max(1, keepdims=True)
+def class_cosines(
+    texts: Sequence[Sequence[str]],
+    vectors: Mapping[str, Floats],
+    classes: Floats,
+    rule: ReadingRule,
+) -> Floats:
+    """Each of N detections' texts, with their vectors, and (C, D) unit rows -> (N, C)."""
+    rows = [rule.over_beams(np.stack([vectors[text] for text in own]) @ classes.T) for own in texts]
+    return np.stack(rows) if rows else np.zeros((0, len(classes)))
+
+
+def class_probabilities(cosines: Floats, temperature: float) -> Floats:
+    """(N, C) cosines -> (N, C): softmax of temperature times cosine over classes."""
+    logits = temperature * cosines
+    logits -= logits.max(1, keepdims=True, initial=-np.inf)
     weights = np.exp(logits)
     return np.asarray(weights / weights.sum(1, keepdims=True))
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from PIL import Image
 
 from opendet.evaluation.ap import Truth
-from opendet.evaluation.evaluate import truth_of
 from opendet.evaluation.match import match_boxes
 from opendet.evaluation.predictions import ImagePrediction
+from opendet.evaluation.truth import truth_of
 from opendet.record import BoxXYXY, Record, Region
 from opendet.sources.images import decode_upright
 

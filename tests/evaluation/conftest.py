@@ -119,6 +119,7 @@ class Found:
     boxes_xyxy: np.ndarray
     scores: np.ndarray
     names: list[list[str]]
+    prompts: None = None
 
 
 def faulty_detector(records: list[Record]) -> Callable[[list[object]], list[Found]]:

@@ -63,6 +63,7 @@ class Found:
     boxes_xyxy: torch.Tensor
     scores: torch.Tensor
     names: list[list[str]]
+    prompts: np.ndarray | None = None
 
 
 Change = Callable[[list[Region]], list[tuple[Any, float, list[str]]]]
@@ -157,6 +158,80 @@ def test_the_second_beam_counts_in_the_protocol_and_apart_from_the_first() -> No
     alone = run(second, reading="first").metrics["evaluate"]
     assert alone["named_ap50"]["all"] == metrics["first_beam"]["named_ap50"]
     assert alone["names"]["similar"] == metrics["first_beam"]["similar"]
+
+
+def test_other_readings_stand_apart_and_change_nothing() -> None:
+    def second(regions: list[Region]) -> list[tuple[Any, float, list[str]]]:
+        return [(one.box_xyxy, 0.9, ["white cube", one.label or ""]) for one in regions]
+
+    metrics = run(second, temperatures=(1.0,)).metrics["evaluate"]
+    apart = metrics["alternatives"]
+    assert set(apart) == {"mean", "max", "top_1", "temperature_1"}
+    assert apart["max"]["similar"] == 1.0 > apart["mean"]["similar"] - 1e-9
+    for change in ({"reading": "max"}, {"reading": "mean"}, {"top_classes": 1}):
+        alone = run(second, temperatures=(), **change).metrics["evaluate"]
+        name = change.get("reading", "top_1")
+        assert alone["named_ap50"]["all"] == apart[name]["named_ap50"]
+        assert alone["named_ap"]["all"] == apart[name]["named_ap"]
+        assert alone["names"]["similar"] == apart[name]["similar"]
+    without = run(second, temperatures=()).metrics["evaluate"]
+    del apart["temperature_1"]
+    assert without == metrics
+
+
+def test_the_protocol_of_generateu_is_whole() -> None:
+    own = EvaluateConfig(protocol="generateu")
+    assert (own.reading, own.template, own.top_classes) == ("joined", "a {name}", 15)
+    assert (own.temperature, own.max_detections, own.per_class) == (100.0, 300, 10_000)
+    assert (own.score_threshold, own.beams) == (0.0, 3)
+    assert run(perfect, protocol="generateu").metrics["evaluate"]["protocol"] == "generateu"
+    assert EvaluateConfig(protocol="generateu", split="test", top_classes=15).split == "test"
+    with pytest.raises(ValueError, match="the protocol generateu has top_classes 15, not 1: take"):
+        EvaluateConfig(protocol="generateu", top_classes=1)
+
+
+def test_recall_by_limit_and_size() -> None:
+    metrics = run(perfect).metrics["evaluate"]
+    assert set(metrics["agnostic_ar"]) == {"all", "medium"}, "no object is small or large"
+    assert metrics["agnostic_ar"]["all"] == {"10": 1.0, "100": 1.0}
+    more = run(perfect, max_detections=300).metrics["evaluate"]
+    assert more["agnostic_ar"]["all"] == {"10": 1.0, "100": 1.0, "300": 1.0}
+    assert metrics["agnostic_ap_by_size"] == {"medium": 1.0}
+
+
+def test_the_alignment_of_prompts_with_the_true_names() -> None:
+    records = scenes()
+    waiting = iter(records)
+
+    def detect(images: Sequence[Any]) -> list[Found]:
+        found = []
+        for _ in images:
+            regions = next(waiting).regions
+            boxes = torch.tensor([one.box_xyxy for one in regions]).reshape(-1, 4)
+            boxes = torch.cat((boxes, torch.tensor([[0.0, 90, 5, 99]])))  # finds no object
+            said = words([one.label or "" for one in regions] + ["lie"])
+            prompts = said * np.resize([1.0, -1.0], len(said))[:, None]  # one right, one opposite
+            scores = torch.linspace(0.5, 0.9, len(boxes))  # the best last: order must follow
+            found.append(Found(boxes, scores, [["thing"]] * len(boxes), prompts))
+        return found
+
+    images = [(record, Image.new("RGB", (100, 100))) for record in records]
+    config = EvaluateConfig(template="{name}")
+    metrics = evaluate(detect, images, words, TIERS, config, taught_as="{name}").metrics
+    assert metrics["evaluate"]["alignment"] == {"mean": 0.0, "sd": 1.0, "pairs": 16}
+
+
+def test_prompts_of_another_space_have_no_alignment(caplog: pytest.LogCaptureFixture) -> None:
+    one = scenes()[0]
+
+    def detect(images: Sequence[Any]) -> list[Found]:
+        boxes = torch.tensor([region.box_xyxy for region in one.regions])
+        return [Found(boxes, torch.ones(2), [["x"]] * 2, np.ones((2, 3), np.float32))]
+
+    image = Image.new("RGB", (100, 100))
+    metrics = evaluate(detect, [(one, image)], words, None, EvaluateConfig()).metrics["evaluate"]
+    assert "alignment" not in metrics
+    assert "prompts are 3 wide and text vectors 64" in caplog.text
 
 
 def test_names_are_judged_in_the_template() -> None:
