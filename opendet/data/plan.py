@@ -109,7 +109,7 @@ def _plan(pool: _Pool, config: LoaderConfig) -> EpochPlan:
         factors = repeat_factors(pool.names, threshold=config.repeat_threshold)
     # The exact sum: one that depends on the processor would give each rank another order.
     grown = fsum(factors) if not config.mixture else len(pool.samples)
-    draws = config.epoch_draws or ceil(grown)
+    draws = config.epoch_draws or ceil(round(grown, 6))  # no draw more for a rounding error
     weights = [source.weight for source in config.mixture] or [1.0]
     expected = np.zeros(len(pool.samples))
     for group, weight in enumerate(weights):
