@@ -10,6 +10,7 @@ import typer
 
 from opendet import __version__
 from opendet.console import FAILED, exit_code_of, say_wrong
+from opendet.evaluation.judge_command import judge_results
 from opendet.programs import run_programs
 
 if TYPE_CHECKING:
@@ -271,6 +272,9 @@ def doctor() -> None:
     checks = examine(Path.cwd())
     show(check_table(checks))
     _end(FAILED if any(check.fails for check in checks) else 0)
+
+
+app.command("judge")(judge_results)
 
 
 # --- what the commands share

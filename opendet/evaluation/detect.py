@@ -61,6 +61,11 @@ def detect_all(
     return records, predictions, pairs
 
 
+def judged_detections(key: str, found: Detected, config: EvaluateConfig) -> ImagePrediction:
+    """What the configuration lets count of one image's detections, the best first."""
+    return _chosen(key, found, _order(found, config))
+
+
 def _order(found: Detected, config: EvaluateConfig) -> Integers:
     """The detections above the threshold, the best first, at most `max_detections`."""
     scores = np.asarray(found.scores, np.float64).reshape(-1)

@@ -1,0 +1,98 @@
+"""The command `opendet judge`. Light to import: what is heavy is imported when it is run."""
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from opendet.evaluation.annotations import AnnotatedSet
+    from opendet.evaluation.tables import FoundObjects
+
+
+def judge_results(
+    annotations: Annotated[
+        Path, typer.Argument(help="An official annotation file: COCO, LVIS or Objects365.")
+    ],
+    results: Annotated[
+        Path, typer.Argument(help="A results file; with --images it is written first.")
+    ],
+    protocol: Annotated[
+        str, typer.Option(help="coco, objects365, ov_coco, lvis, lvis_minival, class_agnostic.")
+    ] = "coco",
+    images: Annotated[
+        Path | None, typer.Option(help="The images' folder: detect in them, and write RESULTS.")
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="A model's folder, with --images.")] = None,
+    clip: Annotated[
+        str, typer.Option(help="The text tower that reads names: a folder, or open_clip's name.")
+    ] = "",
+    clip_weights: Annotated[str, typer.Option(help="For a name: a tag or a file.")] = "",
+    class_vectors: Annotated[
+        Path | None, typer.Option(help="A .npy of class vectors; else CLIP makes them.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Judge a results file by an official annotation file.
+
+    [cyan]opendet judge lvis_v1_val.json found.json --protocol lvis_minival[/cyan]
+
+    With --images, --model and --clip the results are made first, names read as classes by
+    GenerateU's protocol.
+    """
+    from opendet.console import dress_logging
+    from opendet.evaluation.annotations import read_annotations
+    from opendet.evaluation.protocols import judge, known_protocol
+    from opendet.evaluation.results import read_results
+
+    dress_logging()
+    chosen = known_protocol(protocol)
+    judged_by = read_annotations(annotations)
+    if images is None:
+        found = read_results(results, judged_by)
+    else:
+        vectors = class_vectors
+        found = _detect(judged_by, results, images, model, (clip, clip_weights), vectors)
+    numbers = judge(judged_by, found, chosen)
+    if as_json:
+        finite = {name: None if math.isnan(one) else one for name, one in numbers.items()}
+        typer.echo(json.dumps(finite, indent=1))
+    else:
+        for name, one in numbers.items():
+            typer.echo(f"{name:<16} {'no object' if math.isnan(one) else f'{one:.4f}'}")
+
+
+def _detect(
+    judged_by: "AnnotatedSet",
+    results: Path,
+    images: Path,
+    model: Path | None,
+    clip: tuple[str, str],
+    class_vectors: Path | None,
+) -> "FoundObjects":
+    if model is None or not clip[0]:
+        raise ValueError("--images needs a detector and a text tower: name --model and --clip")
+    if results.exists():
+        raise ValueError(f"{results} exists: leave --images out to judge it, or name another file")
+    from opendet.annotators.clip import Clip
+    from opendet.evaluation.benchmark import detect_benchmark, judge_of
+    from opendet.evaluation.config import EvaluateConfig
+    from opendet.evaluation.results import write_results
+    from opendet.predict import Detector
+    from opendet.predict_config import PredictConfig
+
+    config = EvaluateConfig(protocol="generateu")
+    tower = Clip.load(clip[0], pretrained=clip[1])
+    reader = judge_of(judged_by, tower.encode_texts, class_vectors, config)
+    asked = PredictConfig(
+        score_threshold=config.score_threshold,
+        max_objects=config.max_detections,
+        beams=config.beams,
+        batch_size=config.batch_size,
+    )
+    detector = Detector.load(model, asked)
+    found = detect_benchmark(detector.detect, judged_by, images, reader, config)
+    write_results(results, found, judged_by)
+    return found
