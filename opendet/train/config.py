@@ -21,6 +21,19 @@ class WarmupConfig(Section):
     adds in the detector's objective: a noised vector then has cosine 0.7 with the clean one."""
 
 
+class LoraConfig(Section):
+    """Corrections of low rank (LoRA): y = x W + alpha / rank * x A B, with W as it was."""
+
+    rank: int = Field(default=16, ge=1)
+    """Width between A and B."""
+    alpha: float = Field(default=32.0, gt=0)
+    """Strength of a correction, in units of its rank."""
+    modules: tuple[Literal["backbone", "encoder", "decoder", "namer"], ...] = Field(
+        default=("encoder", "decoder", "namer"), min_length=1
+    )
+    """The parts whose linear layers get one."""
+
+
 class TrainConfig(Section):
     """The schedule, the optimizer, and what is kept."""
 
@@ -66,5 +79,23 @@ class TrainConfig(Section):
     """Also write TensorBoard events (needs the extra `logging`)."""
     dvclive: bool = False
     """Also write DVCLive's plots (needs the extra `logging`)."""
+    accumulate: int = Field(default=1, ge=1)
+    """Batches of each rank that make one step. Their losses are averaged: with equally many objects
+    in each that is the large batch; else an object of a batch with few counts for more."""
+    start_from: str = ""
+    """Weights to begin with: a model folder of ours, or a folder of transformers' MM-Grounding-DINO
+    or LLMDet. Empty begins as the sections `detector` and `namer` say."""
+    finetune: Literal["full", "lora"] = "full"
+    """`lora`: the weights stay as they are and corrections of low rank are learned, which are added
+    to them at the export."""
+    lora: LoraConfig = LoraConfig()
+    """The corrections of `finetune: lora`."""
+    workers: int = Field(default=1, ge=1)
+    """Processes that Ray Train starts, each with its own batches; 1 trains in this process, or in
+    those that torchrun started."""
+    gpus_per_worker: float = Field(default=0.0, ge=0)
+    """What each of these processes books on Ray; 0 trains on CPUs."""
+    restarts: int = Field(default=3, ge=0)
+    """So often may Ray Train begin again from the last checkpoint after a process died."""
     warmup: WarmupConfig = WarmupConfig()
-    """The namer's first lesson."""
+    """The namer's first lesson. It is left out where `start_from` is a model folder of ours."""

@@ -3,27 +3,30 @@
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from opendet.data.batch import Batch
 from opendet.progress import progress
 from opendet.train import checkpoint
 from opendet.train.config import TrainConfig
+from opendet.train.distributed import Ranks, without_sync
 from opendet.train.metrics_log import Series
 from opendet.train.optimizer import set_learning_rate
-from opendet.train.randomness import seed_step
+from opendet.train.randomness import StepDraws, seed_step
 from opendet.train.state import BatchSource, TrainingState
 
 log = logging.getLogger(__name__)
 
 
 class Losses(Protocol):
-    """What the loop asks of an objective's report."""
+    """What a step's module returns for a batch and a `StepDraws`."""
 
     @property
     def total(self) -> Tensor: ...
@@ -32,52 +35,88 @@ class Losses(Protocol):
     def parts(self) -> dict[str, Tensor]: ...
 
 
-class BatchLoss(Protocol):
-    """The forward pass, the matching and the losses of one batch."""
-
-    def __call__(self, detector: Any, batch: Batch, generator: torch.Generator) -> Losses: ...
-
-
 def train_steps(
     state: TrainingState,
-    batch_loss: BatchLoss,
+    batch_loss: nn.Module,
     config: TrainConfig,
     *,
-    device: torch.device,
+    ranks: Ranks,
     series: Series,
     checkpoints: Path,
+    unfreeze_at: int | None = None,
 ) -> None:
     """Train from where `state` stands to the last step; a checkpoint is there at the end.
 
-    Raises ValueError for a loss or a gradient that is not finite; the last checkpoint stays.
+    `batch_loss` is the forward pass, the matching and the losses of one batch (`TrainingStep`).
+    From step `unfreeze_at` on the namer's head is trained. Raises ValueError for a loss or a
+    gradient that is not finite; the last checkpoint stays.
     """
     state.detector.train()
     batches = _without_end(state.loader)
+    parallel = ranks.parallel(batch_loss)
     clock = time.monotonic()
-    with progress("train", config.steps) as advance:
+    with progress("train", config.steps) if ranks.leads else nullcontext(_silent) as advance:
         while state.step < config.steps:
+            if state.step == unfreeze_at and not state.head_unfrozen:
+                state.unfreeze_head()
+                parallel = ranks.parallel(batch_loss)  # it knows what is trained from its start
             lr = set_learning_rate(state.optimizer, state.step, config)
-            generator = seed_step(config.seed, state.step)
-            batch = next(batches).to(device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.amp == "bf16"):
-                losses = batch_loss(state.detector, batch, generator)
-            losses.total.backward()  # type: ignore[no-untyped-call]
+            micros = list(_backward(parallel, batches, state.step, config, ranks))
             norm = clip_grad_norm_(state.detector.parameters(), config.clip_norm)
-            _require_finite(losses, norm, batch, state.step)
+            _require_finite(micros, norm, state.step, ranks)
             state.optimizer.step()
             state.optimizer.zero_grad(set_to_none=True)
             state.ema.update(state.detector, state.step)
             state.step += 1
-            series.add(
-                state.step, {"loss": losses.total, **losses.parts, "grad_norm": norm, "lr": lr}
-            )
+            series.add(state.step, {**_mean(micros), "grad_norm": norm, "lr": lr})
             if state.step % config.checkpoint_every == 0 or state.step == config.steps:
                 state.seconds, clock = _lap(state.seconds, clock)
                 series.save()  # first: it may know more than the checkpoint, never less
-                checkpoint.save(checkpoints, state.checkpoint(), keep=config.keep)
+                if ranks.leads:
+                    checkpoint.save(checkpoints, state.checkpoint(), keep=config.keep)
             if state.step % config.log_every == 0:
                 series.close_row()
             advance(state.step, series.note())
+
+
+@dataclass(frozen=True, slots=True)
+class _Micro:
+    """A micro-batch that has given its gradients."""
+
+    keys: tuple[str, ...]
+    numbers: dict[str, Tensor]
+    """`loss` and its parts, detached scalars."""
+
+
+def _backward(
+    parallel: nn.Module,
+    batches: Iterator[Batch],
+    step: int,
+    config: TrainConfig,
+    ranks: Ranks,
+) -> Iterator[_Micro]:
+    """One step's gradients: the mean over `accumulate` micro-batches and over all ranks."""
+    for micro in range(config.accumulate):
+        last = micro == config.accumulate - 1
+        # dropout differs between ranks and micro-batches; what the objective draws is the image's
+        seed_step(config.seed, (step * config.accumulate + micro) * ranks.world + ranks.rank)
+        batch = next(batches).to(ranks.device)
+        with nullcontext() if last else without_sync(parallel):
+            try:
+                with torch.autocast(
+                    ranks.device.type, torch.bfloat16, enabled=config.amp == "bf16"
+                ):
+                    losses: Losses = parallel(batch, StepDraws(config.seed, step))
+            except FloatingPointError as error:
+                raise ValueError(_not_finite(step, str(error), batch.keys)) from error
+            total: Any = losses.total / config.accumulate
+            total.backward()
+        numbers = {"loss": losses.total, **losses.parts}
+        yield _Micro(batch.keys, {name: value.detach() for name, value in numbers.items()})
+
+
+def _silent(done: int, note: str = "") -> None:
+    """Of the ranks rank 0 alone shows how far they are."""
 
 
 def _without_end(loader: BatchSource) -> Iterator[Batch]:
@@ -85,14 +124,37 @@ def _without_end(loader: BatchSource) -> Iterator[Batch]:
         yield from loader
 
 
-def _require_finite(losses: Losses, norm: Tensor, batch: Batch, step: int) -> None:
-    numbers = {**losses.parts, "loss": losses.total, "gradient": norm}
-    if norm.isfinite() and losses.total.isfinite():
+def _mean(micros: list[_Micro]) -> dict[str, Tensor]:
+    return {
+        name: torch.stack([micro.numbers[name].float() for micro in micros]).mean()
+        for name in micros[0].numbers
+    }
+
+
+def _require_finite(micros: list[_Micro], norm: Tensor, step: int, ranks: Ranks) -> None:
+    """Every rank raises, or none; they all say what was wrong on the first that knows it."""
+    losses = torch.stack([micro.numbers["loss"].float() for micro in micros])
+    well = (losses.isfinite().all() & norm.isfinite()).float()
+    if ranks.mean(well) == 1:
         return
-    bad = next(name for name, value in numbers.items() if not value.isfinite())
-    raise ValueError(
-        f"step {step}: {bad} is {numbers[bad].item()} on the images {', '.join(batch.keys)}: look "
-        "at them, or lower train.learning_rate; the last checkpoint before it is kept"
+    bad = [line for line in ranks.all_of(_bad_loss(micros, step)) if line]
+    keys = [key for rank in ranks.all_of([key for m in micros for key in m.keys]) for key in rank]
+    raise ValueError(bad[0] if bad else _not_finite(step, f"gradient is {norm.item()}", keys))
+
+
+def _bad_loss(micros: list[_Micro], step: int) -> str:
+    for micro in micros:
+        parts = {name: value for name, value in micro.numbers.items() if name != "loss"}
+        for name, value in {**parts, **micro.numbers}.items():
+            if not value.isfinite():
+                return _not_finite(step, f"{name} is {value.item()}", micro.keys)
+    return ""
+
+
+def _not_finite(step: int, what: str, keys: "list[str] | tuple[str, ...]") -> str:
+    return (
+        f"step {step}: {what} on the images {', '.join(keys)}: look at them, or lower "
+        "train.learning_rate; the last checkpoint before it is kept"
     )
 
 

@@ -15,19 +15,24 @@ from torch import Tensor
 
 from opendet.files import write_durably
 from opendet.train.config import TrainConfig
+from opendet.train.distributed import Ranks
 
 
 class Series:
-    """Rows of numbers by step, in a CSV file, and in TensorBoard or DVCLive where wanted."""
+    """Rows of numbers by step, in a CSV file, and in TensorBoard or DVCLive where wanted.
 
-    def __init__(self, path: Path, *, start: int, config: TrainConfig) -> None:
+    All ranks close their rows at the same steps: a row is their mean, and rank 0 writes it.
+    """
+
+    def __init__(self, path: Path, *, start: int, config: TrainConfig, ranks: Ranks) -> None:
         """Goes on after step `start`: rows of the file beyond it are forgotten."""
         self.path = path
+        self._ranks = ranks
         self.rows = [row for row in _read(path) if row["step"] <= start]
         self.step = start
         self._sums: dict[str, Tensor] = {}
         self._count = 0
-        self._mirrors = _mirrors(path.parent, start, config)
+        self._mirrors = _mirrors(path.parent, start, config) if ranks.leads else []
 
     def add(self, step: int, values: Mapping[str, Tensor | float]) -> None:
         """Note one step's numbers. Tensors stay where they are: nothing waits for a GPU here."""
@@ -41,7 +46,9 @@ class Series:
         """End the row and start the next one; nothing where no step came since."""
         if not self._count:
             return
-        means = {name: float(total) / self._count for name, total in self._sums.items()}
+        totals = torch.stack([total.to(self._ranks.device) for total in self._sums.values()])
+        over_ranks = (self._ranks.mean(totals) / self._count).tolist()
+        means = dict(zip(self._sums, over_ranks, strict=True))
         self.rows.append({"step": self.step, **means})
         self._sums, self._count = {}, 0
         for mirror in self._mirrors:
@@ -54,6 +61,8 @@ class Series:
     def save(self) -> None:
         """Close the row and write the file in one step."""
         self.close_row()
+        if not self._ranks.leads:
+            return
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, names, lineterminator="\n")

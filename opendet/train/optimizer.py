@@ -12,20 +12,30 @@ from torch.optim import AdamW, Optimizer
 
 from opendet.train.config import TrainConfig
 
+HEAD = "namer.t5.lm_head"
+"""The module that turns the namer's hidden states into tokens."""
 
-def build_optimizer(model: nn.Module, config: TrainConfig) -> AdamW:
+
+def build_optimizer(model: nn.Module, config: TrainConfig, *, head_lr_scale: float = 1.0) -> AdamW:
     """AdamW over what is trainable; `set_learning_rate` must be called before each step."""
-    return AdamW(parameter_groups(model, config), lr=config.learning_rate)
+    return AdamW(parameter_groups(model, config, head_lr_scale), lr=config.learning_rate)
 
 
-def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """One group for each pair of learning rate and weight decay, in the model's order."""
+def parameter_groups(
+    model: nn.Module, config: TrainConfig, head_lr_scale: float = 1.0
+) -> list[dict[str, Any]]:
+    """One group for each pair of learning rate and weight decay, in the model's order.
+
+    `head_lr_scale` is the share of the namer's learning rate that its head has.
+    """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     undecayed = set(_undecayed(model))
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decay = 0.0 if id(parameter) in undecayed else config.weight_decay
-            groups.setdefault((_lr_scale(name, config), decay), []).append(parameter)
+            scale = _lr_scale(name, config)
+            scale *= head_lr_scale if name.startswith(f"{HEAD}.") else 1.0
+            groups.setdefault((scale, decay), []).append(parameter)
     return [
         {"params": parameters, "weight_decay": decay, "peak_lr": scale * config.learning_rate}
         for (scale, decay), parameters in groups.items()

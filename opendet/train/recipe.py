@@ -12,7 +12,11 @@ Identity = dict[str, Any]
 """Dotted name -> JSON value."""
 
 WITHOUT_EFFECT = {
-    "train": {"checkpoint_every", "keep", "log_every", "tensorboard", "dvclive"},
+    "train": {
+        *("checkpoint_every", "keep", "log_every", "tensorboard", "dvclive"),
+        *("workers", "gpus_per_worker", "restarts"),  # how many ranks there are is said apart
+        "start_from",  # so is what lies there
+    },
     "loader": {"workers", "cache"},
 }
 """Knobs that change no weight, so a run may be resumed with others."""

@@ -1,47 +1,43 @@
 """The stage `train`: shards in, a model folder out. Killed and started again, it goes on."""
 
 import logging
+import math
 import shutil
-from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from opendet.data.batch import Batch
 from opendet.data.dataset import ExampleSet
 from opendet.data.loader import Loader
 from opendet.files import exclusive_lock, sha256_of, write_json_durably
 from opendet.model.detector import OpenDetector
-from opendet.model.namer import T5Namer
 from opendet.shard_set import ShardSet
 from opendet.train import checkpoint
-from opendet.train.ema import Ema
+from opendet.train.distributed import Ranks, device_of
 from opendet.train.export import Resize, export_model, read_card
+from opendet.train.finetune import adapt, merge_adapters
 from opendet.train.loop import train_steps
 from opendet.train.metrics_log import Series
-from opendet.train.objective import LossReport, Objective
-from opendet.train.optimizer import build_optimizer
+from opendet.train.objective import Objective
 from opendet.train.randomness import reproducible
 from opendet.train.recipe import Identity, Recipe, require_same_identity
+from opendet.train.start import begin_detector, begin_namer, content_of, is_own
 from opendet.train.state import TrainingState
-from opendet.train.text_vectors import TextTower, names_of, vectors_of
+from opendet.train.text_vectors import TextTower, TextVectors, names_of, vectors_of
+from opendet.train.training_step import TrainingStep
 from opendet.train.warmup import warm_namer
+from opendet.train.weights import load_tensors, own_tensors
 
 log = logging.getLogger(__name__)
-
-Vectors = Mapping[str, Tensor]
-"""Name -> unit vector (D_t,) on the run's device."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Workplace:
-    """Where a run works, on what, and what it is."""
+    """Where a run works, with whom, and what it is."""
 
     folder: Path
-    device: torch.device
+    ranks: Ranks
     identity: Identity
 
     @property
@@ -52,6 +48,12 @@ class _Workplace:
     def model(self) -> Path:
         return self.folder / "model"
 
+    def lock(self) -> AbstractContextManager[None]:
+        """Rank 0 holds the folder for all."""
+        if not self.ranks.leads:
+            return nullcontext()
+        return exclusive_lock(self.folder / "lock", what=f"the model in {self.folder}")
+
 
 def train(
     recipe: Recipe,
@@ -60,96 +62,124 @@ def train(
     *,
     clip: TextTower | None,
     template: str = "{name}",
+    ranks: Ranks | None = None,
 ) -> Path:
     """Train, or go on training, in `work_folder`; returns its model folder.
 
     The work folder gets `checkpoints/`, `series.csv`, `metrics.json` and `model/`. `clip` gives the
     vectors of the names, asked for as `template`; without one nothing is distilled and the namer
     is not warmed. A whole model of this recipe and these shards means that there is nothing to do.
-    Raises ValueError, in one line, for what a person must mend, such as a work folder of another
-    recipe, and BusyError if another process trains there.
+    With `ranks` all of them call this, on the same folders. Raises ValueError, in one line, for
+    what a person must mend, such as a work folder of another recipe, and BusyError if another
+    process trains there.
     """
+    ranks = ranks or Ranks(device_of(recipe.train.device))
     identity = {
         **recipe.identity(),
         "shards": _manifest_hash(shards_folder),
         "clip": f"{clip.revision} {template}" if clip else "none",
+        "start_from": content_of(recipe.train.start_from),
+        "ranks": ranks.world,
     }
-    place = _Workplace(work_folder, _device(recipe.train.device), identity)
-    with (
-        exclusive_lock(work_folder / "lock", what=f"the model in {work_folder}"),
-        reproducible(place.device, threads=recipe.train.threads),
-    ):
-        if not _finished(place):
+    place = _Workplace(work_folder, ranks, identity)
+    with place.lock(), reproducible(ranks.device, threads=recipe.train.threads):
+        if not ranks.led(ranks.leads and _finished(place)):
             shards = ShardSet.open(shards_folder, split=recipe.loader.split)
             _require_objects(shards, recipe.loader.split)
             names = names_of(shards)
-            vectors = _vectors(names, clip, template, place)
-            state = _state(recipe, place, shards, _namer(recipe, names, vectors), vectors)
+            with ranks.leader_first():
+                vectors = _vectors(names, clip, template, place)
+                state = _state(recipe, place, shards, names, vectors)
             _train(recipe, place, state, vectors)
-            _export(recipe, place, state)
+            if ranks.leads:
+                _export(recipe, place, state)
+            ranks.wait()
     return place.model
 
 
 def _state(
-    recipe: Recipe, place: _Workplace, shards: ShardSet, namer: T5Namer, vectors: Vectors
+    recipe: Recipe,
+    place: _Workplace,
+    shards: ShardSet,
+    names: list[str],
+    vectors: TextVectors | None,
 ) -> TrainingState:
     """Where training stands: at the last checkpoint, else at step 0 with a warmed namer."""
-    namer = namer.to(place.device)
+    config, ranks = recipe.train, place.ranks
+    namer = begin_namer(recipe, names, vectors).to(ranks.device)
     last = checkpoint.load_latest(place.checkpoints)
     lesson = None
     if last:
         require_same_identity(last.state["identity"], place.identity, what=str(place.checkpoints))
-    else:
-        lesson = warm_namer(namer, vectors, recipe.train.warmup, seed=recipe.train.seed)
-    torch.manual_seed(recipe.train.seed)
-    detector = OpenDetector(recipe.detector, namer).to(place.device)
+    elif not is_own(config.start_from):
+        lesson = warm_namer(namer, vectors, config.warmup, seed=config.seed)
+    detector = begin_detector(recipe, namer).to(ranks.device)
+    if config.finetune == "lora":
+        adapt(detector, config.lora, seed=config.seed)
+    examples = ExampleSet(shards, recipe.loader)
     state = TrainingState(
         detector,
-        build_optimizer(detector, recipe.train),
-        Ema(detector, recipe.train.ema_decay),
-        Loader(ExampleSet(shards, recipe.loader), recipe.loader),
+        Loader(examples, recipe.loader, rank=ranks.rank, world=ranks.world),
         place.identity,
+        config,
         warmup=asdict(lesson) if lesson else {},
     )
     if last:
         state.restore(last)
-        log.info("going on after step %d of %d", state.step, recipe.train.steps)
+        log.info("going on after step %d of %d", state.step, config.steps)
+    elif ranks.leads:
+        checkpoint.save(place.checkpoints, state.checkpoint(), keep=config.keep)
     else:
-        checkpoint.save(place.checkpoints, state.checkpoint(), keep=recipe.train.keep)
+        raise ValueError(
+            f"rank {ranks.rank} sees no checkpoint of rank 0 in {place.checkpoints}: "
+            "all ranks need one file system"
+        )
     return state
 
 
-def _train(recipe: Recipe, place: _Workplace, state: TrainingState, vectors: Vectors) -> None:
-    objective = Objective(recipe.objective)
-
-    def batch_loss(detector: OpenDetector, batch: Batch, generator: torch.Generator) -> LossReport:
-        output = detector(batch.images, batch.sizes_hw)
-        return objective(detector, output, batch.targets, vectors or None, generator)
-
-    series = Series(place.folder / "series.csv", start=state.step, config=recipe.train)
+def _train(
+    recipe: Recipe, place: _Workplace, state: TrainingState, vectors: TextVectors | None
+) -> None:
+    assert isinstance(state.detector, OpenDetector)
+    share = recipe.namer.unfreeze_head_at
+    series = Series(
+        place.folder / "series.csv", start=state.step, config=recipe.train, ranks=place.ranks
+    )
     train_steps(
         state,
-        batch_loss,
+        TrainingStep(state.detector, Objective(recipe.objective, vectors)),
         recipe.train,
-        device=place.device,
+        ranks=place.ranks,
         series=series,
         checkpoints=place.checkpoints,
+        unfreeze_at=None if share is None else math.ceil(share * recipe.train.steps),
     )
     series.close()
-    metrics = _metrics(state, series.rows[-1], images=state.step * recipe.loader.batch_size)
-    write_json_durably(place.folder / "metrics.json", {"train": metrics})
+    if place.ranks.leads:
+        metrics = _metrics(
+            state, series.rows[-1], images=state.step * _images_a_step(recipe, place)
+        )
+        write_json_durably(place.folder / "metrics.json", {"train": metrics})
 
 
 def _export(recipe: Recipe, place: _Workplace, state: TrainingState) -> None:
-    assert isinstance(state.detector, OpenDetector)
+    """The average of the weights, with every correction added to what it corrects."""
+    detector = state.detector
+    assert isinstance(detector, OpenDetector)
+    load_tensors(detector, state.ema.tensors, what="the average of the weights")
+    merge_adapters(detector)
     resize = Resize(
         shortest=recipe.loader.evaluation_edge,
         longest=recipe.loader.longest_edge,
         multiple=recipe.loader.multiple,
     )
     export_model(
-        place.model, state.detector, state.ema.tensors, resize=resize, training=place.identity
+        place.model, detector, own_tensors(detector), resize=resize, training=place.identity
     )
+
+
+def _images_a_step(recipe: Recipe, place: _Workplace) -> int:
+    return recipe.loader.batch_size * recipe.train.accumulate * place.ranks.world
 
 
 def _require_objects(shards: ShardSet, split: str) -> None:
@@ -161,26 +191,12 @@ def _require_objects(shards: ShardSet, split: str) -> None:
         )
 
 
-def _vectors(names: list[str], clip: TextTower | None, template: str, place: _Workplace) -> Vectors:
+def _vectors(
+    names: list[str], clip: TextTower | None, template: str, place: _Workplace
+) -> TextVectors | None:
     kept_in = place.folder / "text_vectors.safetensors"
     vectors = vectors_of(names, clip, template=template, kept_in=kept_in)
-    return {name: vector.to(place.device) for name, vector in vectors.items()}
-
-
-def _namer(recipe: Recipe, names: list[str], vectors: Vectors) -> T5Namer:
-    config = recipe.namer
-    if config.t5 == "tiny":
-        namer = T5Namer.tiny(names, config, seed=recipe.train.seed)
-    else:
-        torch.manual_seed(recipe.train.seed)  # of the projection, where there is one
-        namer = T5Namer.from_pretrained(config.t5, config)
-    widths = {len(vector) for vector in vectors.values()}
-    if widths - {namer.prompt_width}:
-        raise ValueError(
-            f"namer.prompt_width is {namer.prompt_width}, but the CLIP's text vectors have "
-            f"{widths.pop()}: set it to that"
-        )
-    return namer
+    return vectors.to(place.ranks.device) if vectors else None
 
 
 def _metrics(state: TrainingState, last: dict[str, float], *, images: int) -> dict[str, Any]:
@@ -214,9 +230,3 @@ def _manifest_hash(shards_folder: Path) -> str:
     if not path.is_file():
         raise ValueError(f"{path} is missing: build the stage shards first")
     return sha256_of(path)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)

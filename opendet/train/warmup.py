@@ -6,7 +6,7 @@ names an object as soon as its prompt comes near.
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 from opendet.progress import progress
 from opendet.train.config import WarmupConfig
 from opendet.train.randomness import seed_step
+from opendet.train.text_vectors import TextVectors
 
 if TYPE_CHECKING:
     from opendet.model.namer import T5Namer
@@ -39,17 +40,17 @@ class WarmupReport:
 
 
 def warm_namer(
-    namer: "T5Namer", text_vectors: Mapping[str, Tensor], config: WarmupConfig, *, seed: int
+    namer: "T5Namer", text_vectors: TextVectors | None, config: WarmupConfig, *, seed: int
 ) -> WarmupReport | None:
-    """Teach the namer the names of `text_vectors`, name -> unit vector (D_t,) on its device.
+    """Teach the namer the names of `text_vectors`, which are on its device.
 
     Returns None where there is nothing to teach. Raises ValueError for a loss that is not finite.
     """
     if not config.steps or not text_vectors:
         return None
     start = time.monotonic()
-    names = sorted(text_vectors)
-    vectors = torch.stack([text_vectors[name] for name in names])  # (all names, D_t)
+    names = list(text_vectors.names)
+    vectors = text_vectors.matrix  # (all names, D_t)
     loss = _teach(namer, names, vectors, config, seed)
     return WarmupReport(loss, _examine(namer, names, vectors), time.monotonic() - start)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from toy_training import HERE
 
 from opendet.train.config import TrainConfig
 from opendet.train.metrics_log import Series
@@ -16,7 +17,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_a_row_averages_its_steps(tmp_path: Path) -> None:
-    series = Series(tmp_path / "series.csv", start=0, config=TrainConfig())
+    series = Series(tmp_path / "series.csv", start=0, config=TrainConfig(), ranks=HERE)
     series.add(1, {"loss": torch.tensor(1.0), "lr": 0.5})
     series.add(2, {"loss": torch.tensor(2.0), "lr": 0.5})
     series.close_row()
@@ -30,12 +31,12 @@ def test_a_row_averages_its_steps(tmp_path: Path) -> None:
 
 def test_a_resume_forgets_what_came_after_its_step(tmp_path: Path) -> None:
     config = TrainConfig()
-    series = Series(tmp_path / "series.csv", start=0, config=config)
+    series = Series(tmp_path / "series.csv", start=0, config=config, ranks=HERE)
     for step in (1, 2, 3):
         series.add(step, {"loss": float(step)})
         series.close_row()
     series.save()
-    resumed = Series(tmp_path / "series.csv", start=2, config=config)
+    resumed = Series(tmp_path / "series.csv", start=2, config=config, ranks=HERE)
     resumed.add(3, {"loss": 7.0})
     resumed.save()
     assert [row["loss"] for row in _rows(tmp_path / "series.csv")] == ["1", "2", "7"]
@@ -46,7 +47,7 @@ def test_tensorboard_and_dvclive_mirror_it(tmp_path: Path, monkeypatch: pytest.M
     pytest.importorskip("dvclive")
     monkeypatch.chdir(tmp_path)
     config = TrainConfig(tensorboard=True, dvclive=True)
-    series = Series(tmp_path / "series.csv", start=0, config=config)
+    series = Series(tmp_path / "series.csv", start=0, config=config, ranks=HERE)
     series.add(1, {"loss": 2.0})
     series.save()
     series.close()

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from opendet.data.batch import Batch, Target
 from opendet.train import checkpoint
 from opendet.train.config import TrainConfig
-from opendet.train.ema import Ema
+from opendet.train.distributed import Ranks
 from opendet.train.loop import train_steps
 from opendet.train.metrics_log import Series
-from opendet.train.optimizer import build_optimizer
+from opendet.train.randomness import StepDraws
 from opendet.train.state import TrainingState
 
 SAMPLES = 10
+HERE = Ranks(torch.device("cpu"))
 
 
 class ToyDetector(nn.Module):
@@ -70,19 +71,21 @@ class ToyReport:
     parts: dict[str, Tensor]
 
 
-def toy_loss(detector: nn.Module, batch: Batch, generator: torch.Generator) -> ToyReport:
-    boxes = detector(batch.images, batch.sizes_hw)
-    wanted = torch.cat([target.boxes_cxcywh for target in batch.targets])
-    noise = torch.randn(wanted.shape, generator=generator)
-    loss = (boxes - wanted - 0.1 * noise).square().mean()
-    return ToyReport(loss, {"box": loss})
+class ToyStep(nn.Module):
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, batch: Batch, draws: StepDraws) -> ToyReport:
+        boxes = self.detector(batch.images, batch.sizes_hw)
+        wanted = torch.cat([target.boxes_cxcywh for target in batch.targets])
+        noise = torch.cat([torch.randn(1, 4, generator=draws.of(key)) for key in batch.keys])
+        loss = (boxes - wanted - 0.1 * noise).square().mean()
+        return ToyReport(loss, {"box": loss})
 
 
 def toy_state(config: TrainConfig, identity: dict[str, Any] | None = None) -> TrainingState:
-    detector = ToyDetector()
-    optimizer = build_optimizer(detector, config)
-    ema = Ema(detector, config.ema_decay)
-    return TrainingState(detector, optimizer, ema, ToyLoader(), identity or {"toy": 1})
+    return TrainingState(ToyDetector(), ToyLoader(), identity or {"toy": 1}, config)
 
 
 def train_toy(folder: Path, config: TrainConfig) -> TrainingState:
@@ -90,12 +93,12 @@ def train_toy(folder: Path, config: TrainConfig) -> TrainingState:
     state = toy_state(config)
     if last := checkpoint.load_latest(folder / "checkpoints"):
         state.restore(last)
-    series = Series(folder / "series.csv", start=state.step, config=config)
+    series = Series(folder / "series.csv", start=state.step, config=config, ranks=HERE)
     train_steps(
         state,
-        toy_loss,
+        ToyStep(state.detector),
         config,
-        device=torch.device("cpu"),
+        ranks=HERE,
         series=series,
         checkpoints=folder / "checkpoints",
     )

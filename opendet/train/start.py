@@ -1,0 +1,89 @@
+"""What a run begins with: new weights, those of a model folder, or another project's."""
+
+import hashlib
+import logging
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from opendet.files import sha256_of
+from opendet.model.detector import OpenDetector
+from opendet.model.lora import LoraLinear
+from opendet.model.namer import T5Namer
+from opendet.train.export import NAMER, WEIGHTS, read_card
+from opendet.train.recipe import Recipe
+from opendet.train.text_vectors import TextVectors
+from opendet.train.weights import load_tensors, own_tensors
+
+log = logging.getLogger(__name__)
+
+
+def content_of(start_from: str) -> str:
+    """The hash of all files of the folder to begin with; `nothing` where none is named."""
+    if not start_from:
+        return "nothing"
+    folder = Path(start_from)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    if not files:
+        raise ValueError(f"train.start_from: {folder} is no folder with a model")
+    lines = [f"{path.relative_to(folder).as_posix()} {sha256_of(path)}" for path in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def is_own(start_from: str) -> bool:
+    """Whether the folder holds a model that this project exported."""
+    return bool(start_from) and (Path(start_from) / NAMER).is_dir()
+
+
+def begin_namer(recipe: Recipe, names: list[str], text: TextVectors | None) -> T5Namer:
+    """The namer of the folder to begin with, else the one that the section `namer` says."""
+    config = recipe.namer
+    torch.manual_seed(recipe.train.seed)  # of the projection, where there is one
+    if is_own(recipe.train.start_from):
+        namer = _kept_namer(recipe)
+    elif config.t5 == "tiny":
+        namer = T5Namer.tiny(names, config, seed=recipe.train.seed)
+    else:
+        namer = T5Namer.from_pretrained(config.t5, config)
+    if text is not None and text.matrix.shape[1] != namer.prompt_width:
+        raise ValueError(
+            f"namer.prompt_width is {namer.prompt_width}, but the CLIP's text vectors have "
+            f"{text.matrix.shape[1]}: set it to that"
+        )
+    return namer
+
+
+def begin_detector(recipe: Recipe, namer: T5Namer) -> OpenDetector:
+    """A detector around the namer, with the weights of the folder to begin with.
+
+    Raises ValueError, in one line, for a model of another shape.
+    """
+    torch.manual_seed(recipe.train.seed)
+    detector = OpenDetector(recipe.detector, namer)
+    if is_own(recipe.train.start_from):
+        folder = Path(recipe.train.start_from)
+        read_card(folder)  # says what is wrong with a damaged one
+        kept = load_file(folder / WEIGHTS)
+        adapters = _new_adapters(detector)
+        load_tensors(detector, {**adapters, **kept}, what=f"train.start_from: {folder}")
+        log.info("beginning with the weights of %s", folder)
+    return detector
+
+
+def _kept_namer(recipe: Recipe) -> T5Namer:
+    """The T5 and the tokens of the folder, with the head that this run asks for."""
+    kept = T5Namer.empty(Path(recipe.train.start_from) / NAMER)
+    kept.t5.lm_head = kept.head.merged()
+    return T5Namer(kept.t5, kept.tokenizer, recipe.namer, seed=recipe.train.seed)
+
+
+def _new_adapters(detector: OpenDetector) -> "dict[str, torch.Tensor]":
+    """Corrections that begin at zero: no model folder holds any, they are merged at the export."""
+    adapted = [name for name, part in detector.named_modules() if isinstance(part, LoraLinear)]
+    own = own_tensors(detector)
+    return {
+        name: tensor.detach().clone()
+        for name, tensor in own.items()
+        if name.rpartition(".")[0] in adapted and name.rpartition(".")[2] in ("lora_a", "lora_b")
+    }
