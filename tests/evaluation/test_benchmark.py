@@ -10,13 +10,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from opendet.curate.clip import build_clip
 from opendet.evaluation.annotations import AnnotatedSet, ImageEntry, read_annotations
 from opendet.evaluation.benchmark import detect_benchmark, judge_of, open_entry
 from opendet.evaluation.config import EvaluateConfig
 from opendet.evaluation.protocols import judge
 from opendet.evaluation.results import read_results
+from opendet.train.export import Resize, export_model
+from opendet.train.weights import own_tensors
 from tests.cli_world import run_cli
+from tests.clip_world import TINY, samples
 from tests.evaluation.official_world import CATEGORY_IDS, random_lvis, write_json
+from tests.model.worlds import build_detector
 
 CONFIG = EvaluateConfig(protocol="generateu")
 
@@ -104,6 +109,24 @@ def test_the_command_on_files(tmp_path: Path) -> None:
     assert found == {name: None if np.isnan(one) else one for name, one in wanted.items()}
     table = run_cli(tmp_path, "judge", "a.json", "r.json", "--protocol", "lvis").out
     assert f"AP               {wanted['AP']:.4f}" in table.splitlines()
+
+
+def test_the_command_from_pictures_to_numbers(tmp_path: Path) -> None:
+    """A detector and a text tower of real kinds, as small as they come."""
+    known = pictures(tmp_path)
+    detector = build_detector()
+    resize = Resize(shortest=32, longest=64, multiple=32)
+    export_model(tmp_path / "model", detector, own_tensors(detector), resize=resize, training={})
+    build_clip(samples(), TINY, seed=0, folder=tmp_path / "clip")
+    files = ("a.json", "found.json", "--images", ".", "--model", "model", "--clip", "clip")
+    ended = run_cli(tmp_path, "judge", *files, "--protocol", "lvis", "--json")
+    assert (ended.code, ended.err) == (0, "")
+    found = read_results(tmp_path / "found.json", known)
+    assert len(found) > 0
+    assert set(found.image) == set(range(len(known.images)))
+    assert len(np.unique(found.category)) == len(CATEGORY_IDS)
+    again = run_cli(tmp_path, "judge", "a.json", "found.json", "--protocol", "lvis", "--json")
+    assert again.out == ended.out, "what was written gives the numbers that were told"
 
 
 @pytest.mark.parametrize(
