@@ -1,0 +1,127 @@
+"""Tier 3: the whole model, from picture to name. All of the paper's parts against none of them,
+each part left out, and how many steps it takes to be as good as the baseline is in the end.
+
+See ../shared/spec/evidence.md, G.3. Names are what the language model writes, greedily, in every
+arm. `AP` is the mean of AP50 and AP75 over the 64 names.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from opendet.bench.arms import PARTS, Part
+from opendet.bench.curves import Line, draw_lines, first_reaching, mean_line
+from opendet.bench.harness import Place, Row, at_least, at_most, paired
+from opendet.bench.trial import Trial
+from opendet.bench.trials import Outcome, run_trials
+from opendet.files import write_durably
+
+SEEDS = (0, 1, 2)
+STEPS = 2000
+MILESTONES = tuple(
+    STEPS * percent // 100 for percent in (5, 10, 15, 20, 25, 30, 35, 40, 50, 60, 80, 100)
+)
+ENDS = (STEPS // 2, STEPS)
+"""Where a part that is left out is judged."""
+PICTURE = Path("docs/training_efficiency.svg")
+
+GROUPS = {"": "all names", "_frequent": "frequent", "_rare": "rare", "_unseen": "unseen"}
+
+
+def whole_model(place: Place) -> Iterator[Row]:
+    """The gates that all runs are there for; a seed's pair before what needs one seed alone."""
+    full = [Trial(PARTS, seed, MILESTONES) for seed in SEEDS]
+    base = [Trial((), seed, MILESTONES) for seed in SEEDS]
+    without = {
+        part: Trial(tuple(one for one in PARTS if one != part), SEEDS[0], ENDS) for part in PARTS
+    }
+    linear = Trial(without["VLD-M"].parts, SEEDS[0], ENDS, distilled=True)
+    pairs = [trial for pair in zip(full, base, strict=True) for trial in pair]
+    done = run_trials([*pairs, linear, *without.values()], place)
+    both = [(done[f], done[b]) for f, b in zip(full, base, strict=True) if {f, b} <= done.keys()]
+    if both:
+        yield from comparison([f for f, _ in both], [b for _, b in both])
+        yield from efficiency([f for f, _ in both], [b for _, b in both], PICTURE)
+    if full[0] in done:
+        kept = {part: done[trial] for part, trial in without.items() if trial in done}
+        yield from removals(done[full[0]], kept)
+        if linear in done:
+            yield from distilling(done[full[0]], done[linear])
+
+
+def comparison(full: Sequence[Outcome], base: Sequence[Outcome]) -> Iterator[Row]:
+    """All on against all off at the end, seed by seed."""
+    goals = {"": 5.0, "_unseen": 3.0}
+    for group, title in GROUPS.items():
+        metric = f"all on - all off: AP, {title}"
+        yield _against(metric, full, base, f"ap{group}", goals.get(group))
+    yield _against("all on - all off: AP75 agnostic", full, base, "agnostic_ap75")
+    yield _against("all on - all off: cosine of prompt and text", full, base, "cosine")
+    time = fmean(
+        f.last["cpu_seconds"] / b.last["cpu_seconds"] for f, b in zip(full, base, strict=True)
+    )
+    yield Row("CPU time of a step, all on / all off", time)
+
+
+def _against(
+    metric: str,
+    arm: Sequence[Outcome],
+    other: Sequence[Outcome],
+    measured: str,
+    goal: float | None = None,
+) -> Row:
+    return paired(
+        metric,
+        [one.last[measured] for one in arm],
+        [one.last[measured] for one in other],
+        goal,
+    )
+
+
+def efficiency(full: Sequence[Outcome], base: Sequence[Outcome], picture: Path) -> Iterator[Row]:
+    """The steps until all on is as good as all off at the end, as a share of its steps."""
+    shares = [
+        (first_reaching(_line(f), b.last["ap"]) or float("inf")) / b.last["step"]
+        for f, b in zip(full, base, strict=True)
+    ]
+    detail = f"seeds: {', '.join(f'{share:.3f}' for share in shares)}; the paper's epochs: 0.208"
+    yield at_most("share of the baseline's steps to its final AP", fmean(shares), 0.35, detail)
+    lines = {
+        "all on": mean_line([_line(o) for o in full]),
+        "all off": mean_line([_line(o) for o in base]),
+    }
+    if picture.parent.is_dir():
+        title = f"AP (mean of AP50 and AP75), mean of {len(full)} seeds; dashed: all off in the end"
+        level = lines["all off"][-1][1]
+        drawn = draw_lines(lines, title=title, x_name="steps", level=level)
+        write_durably(picture, drawn.encode())
+
+
+def removals(full: Outcome, without: Mapping[Part, Outcome]) -> Iterator[Row]:
+    """What each part brings to the others: all on less all but it, one seed."""
+    for part, own in without.items():
+        for group, title in GROUPS.items():
+            value = full.last[f"ap{group}"] - own.last[f"ap{group}"]
+            detail = f"{full.last[f'ap{group}']:.1f} against {own.last[f'ap{group}']:.1f}"
+            metric = f"all on - without {part}: AP, {title}"
+            yield (
+                Row(metric, value, detail=detail) if group else at_least(metric, value, -3, detail)
+            )
+
+
+def distilling(full: Outcome, linear: Outcome) -> Iterator[Row]:
+    """VLD-M against a linear projection with the same loss, and against features of another image:
+    whether the context is used."""
+    metric = "cosine of prompt and text: VLD-M - linear projection"
+    for step in ENDS:
+        pair = [one.at(step)["cosine"] for one in (full, linear)]
+        detail = f"{pair[0]:.3f} against {pair[1]:.3f}, step {step}"
+        yield at_least(f"{metric}, step {step}", pair[0] - pair[1], 0.03, detail)
+    change = full.last["cosine"] - full.last["cosine_out_of_context"]
+    yield Row(
+        "cosine of prompt and text: lost with B and E of another image", change, "> 0", change > 0
+    )
+
+
+def _line(outcome: Outcome) -> Line:
+    return [(point["step"], point["ap"]) for point in outcome.curve]
