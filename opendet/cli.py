@@ -157,6 +157,24 @@ def report(build: BuildName = "", actors: Actors = None, address: Address = "") 
     _end(run_programs(("report",), build, actors, address))
 
 
+@app.command()
+def blend(
+    first: Annotated[Path, typer.Argument(help="A model's folder.")],
+    second: Annotated[Path, typer.Argument(help="One of the same shape, as fine-tuned from it.")],
+    out: Annotated[Path, typer.Option(help="A folder that is not there yet.")],
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="Of the second model; 0 is the first.")
+    ] = 0.5,
+) -> None:
+    """Average two models weight by weight: a fine-tuned one that need not forget (WiSE-FT).
+
+    [cyan]opendet blend general fine-tuned --share 0.5 --out both[/cyan]
+    """
+    from opendet.train.blend import blend as blend_models
+
+    blend_models(first, second, share=share, out=out)
+
+
 # --- looking into things
 
 
