@@ -11,15 +11,22 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from opendet.bench import records
+from opendet.bench import records, tier1_alignment, tier1_exact, tier1_joint, tier1_naming
 from opendet.bench.harness import Bench, Place, Row, run_bench
 from opendet.bench.machine import machine
 from opendet.console import dress_logging, exit_code_of, interrupt_on_sigterm
 
-BENCHES: dict[str, Bench] = {}
+BENCHES: dict[str, Bench] = {
+    "tier1-exact": tier1_exact.measure,
+    "tier1-alignment": tier1_alignment.measure,
+    "tier1-joint": tier1_joint.measure,
+    "tier1-naming": tier1_naming.measure,
+}
 """Every bench by its name, in the order in which all of them run."""
 
-GROUPS: dict[str, tuple[str, ...]] = {}
+GROUPS: dict[str, tuple[str, ...]] = {
+    "tier1": ("tier1-exact", "tier1-alignment", "tier1-joint", "tier1-naming"),
+}
 """Names that stand for several."""
 
 PLAIN_WIDTH = 160  # Columns where the output is no terminal.
