@@ -1,12 +1,14 @@
 """Names by their lemmas: `Two red Buses` and `two red bus` are one name.
 
-WordNet's lemmas of nouns where nltk has that corpus, else the rules and exceptions of
+WordNet's lemmas of nouns where nltk's corpus of it lies, else the rules and exceptions of
 `opendet.annotators.english`. Which of the two it was stands beside the number.
 """
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from opendet.annotators.english import singular
 
@@ -32,12 +34,20 @@ class Lemmatiser:
 
 
 def find_lemmatiser() -> Lemmatiser:
-    """WordNet's if nltk finds the corpus `wordnet` in its folders ($NLTK_DATA is one)."""
-    from nltk.stem import WordNetLemmatizer
+    """WordNet's if the corpus `wordnet` lies in a folder of $NLTK_DATA or in ~/nltk_data."""
+    if not any(map(_has_wordnet, _folders())):
+        return Lemmatiser("rules", singular)
+    from nltk.stem import WordNetLemmatizer  # Seconds to import, so only where it serves.
 
     wordnet = WordNetLemmatizer()
-    try:
-        wordnet.morphy("things", "n")
-    except LookupError:
-        return Lemmatiser("rules", singular)
     return Lemmatiser("wordnet", lambda word: wordnet.morphy(word, "n") or word)
+
+
+def _folders() -> list[Path]:
+    named = filter(None, os.environ.get("NLTK_DATA", "").split(os.pathsep))
+    return [*map(Path, named), Path.home() / "nltk_data"]
+
+
+def _has_wordnet(folder: Path) -> bool:
+    corpora = folder / "corpora"
+    return (corpora / "wordnet").is_dir() or (corpora / "wordnet.zip").is_file()

@@ -37,9 +37,12 @@ class NamedSplit:
         others = alternatives(rule, config.temperatures)
         judge = Judge.of(encode_texts, self.vocabulary, config.template)
         main, *rest = judge.read(self.predictions, [rule, *others.values()])
-        apart = dict(zip(others, map(self._apart, rest), strict=True))
-        first = apart.pop("first", None) or self._apart(main)
         named = self._average_precision(main)
+        apart = {
+            name: self._apart(readings, self._average_precision(readings))
+            for name, readings in zip(others, rest, strict=True)
+        }
+        first = apart.pop("first", None) or self._apart(main, named)
         return {
             "named_ap": _by_tier(named.ap, self.vocabulary, tiers),
             "named_ap50": _by_tier(named.ap50, self.vocabulary, tiers),
@@ -70,8 +73,7 @@ class NamedSplit:
         ]
         return share(sum(map(int, similar)), len(similar))
 
-    def _apart(self, readings: Sequence[Reading]) -> dict[str, float]:
-        named = self._average_precision(readings)
+    def _apart(self, readings: Sequence[Reading], named: AveragePrecision) -> dict[str, float]:
         return {
             "named_ap": named.ap(),
             "named_ap50": named.ap50(),

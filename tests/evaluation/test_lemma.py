@@ -1,5 +1,6 @@
 """Names that differ only in number, case or spelling of gaps are one name."""
 
+import os
 from pathlib import Path
 
 import nltk
@@ -13,8 +14,9 @@ FILES = (
 
 
 @pytest.fixture
-def rules(monkeypatch: pytest.MonkeyPatch) -> Lemmatiser:
-    monkeypatch.setattr(nltk.data, "path", [])
+def rules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Lemmatiser:
+    monkeypatch.setenv("NLTK_DATA", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
     return find_lemmatiser()
 
 
@@ -47,6 +49,7 @@ def test_without_wordnet_the_rules_say_so(rules: Lemmatiser) -> None:
     assert rules.by == "rules"
 
 
+@pytest.mark.filterwarnings("ignore:The multilingual functions")
 def test_with_wordnet_its_exceptions_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A WordNet of one noun, in the form of the published files."""
     folder = tmp_path / "corpora" / "wordnet"
@@ -58,7 +61,8 @@ def test_with_wordnet_its_exceptions_count(tmp_path: Path, monkeypatch: pytest.M
     (folder / "index.noun").write_text("oxygon n 1 0 1 0 00000001\nthing n 1 0 1 0 00000001\n")
     lexnames = [f"{number:02d}\tnoun.n{number}\t1" for number in range(45)]
     (folder / "lexnames").write_text("\n".join(lexnames) + "\n")
-    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    monkeypatch.setenv("NLTK_DATA", f"{tmp_path / 'other'}{os.pathsep}{tmp_path}")
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])  # It read $NLTK_DATA when imported.
     from nltk.corpus import LazyCorpusLoader, WordNetCorpusReader
 
     fresh = LazyCorpusLoader("wordnet", WordNetCorpusReader, None)
