@@ -14,6 +14,10 @@ class BackboneConfig(Section):
     """`tiny` for a small ConvNet of our own, else a timm name that can give feature maps."""
     pretrained: bool = False
     """Fetch timm's weights; needs the network or a filled cache."""
+    weights: str = ""
+    """Weights of that timm model in a local file, or in a folder that holds one."""
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    """Stochastic depth: the chance that the last block is left out; GenerateU's Swin-T has 0.3."""
     strides: tuple[int, ...] = (8, 16, 32)
     """Strides of the maps that the neck receives, ascending, each twice the one before."""
     tiny_channels: tuple[PositiveInt, ...] = (32, 64, 96, 128)
@@ -24,6 +28,8 @@ class BackboneConfig(Section):
         doubles = all(b == 2 * a for a, b in zip(self.strides, self.strides[1:], strict=False))
         if not self.strides or self.strides[0] < 4 or not doubles:
             raise ValueError(f"strides {self.strides}: begin at 4 or more and double at each step")
+        if self.pretrained and self.weights:
+            raise ValueError("pretrained and weights are both set: keep one of them")
         return self
 
 
@@ -35,7 +41,14 @@ class DetectorConfig(Section):
     """Channels of tokens and queries; a multiple of `heads` and of 4."""
     extra_level: bool = True
     """One more level, at twice the coarsest stride."""
+    encoder: Literal["deformable", "hybrid"] = "deformable"
+    """Every token attends to points of all levels (the paper's), or those of the coarsest levels
+    attend to one another and convolutions carry what they learn to the finer ones: faster."""
     encoder_layers: int = Field(default=6, ge=0)
+    """Attention layers of the encoder, of either kind."""
+    checkpoint_from: int = Field(default=640, ge=0)
+    """Gradient checkpointing of the backbone and of the encoder's layers from this longest padded
+    side in pixels: less memory for a third more time; 0 does without."""
     cross_layers: int = Field(default=4, ge=0)
     """ODR: decoder layers without self-attention, before the others, matched one to many."""
     self_layers: int = Field(default=2, ge=0)

@@ -9,28 +9,10 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from opendet.model.features import FeatureTokens, Shapes
-
-
-def sample_levels(values: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sum of bilinear samples; zero beyond a map's border.
-
-    values (B, S, G, C), locations (B, Q, G, L, P, 2) as xy in [0, 1] of each padded map,
-    weights (B, Q, G, L, P) -> (B, Q, G * C) fp32.
-    """
-    images, _, heads, channels = values.shape
-    queries = locations.shape[1]
-    grids = (2 * locations.float() - 1).permute(3, 0, 2, 1, 4, 5).flatten(1, 2)  # (L, BG, Q, P, 2)
-    scales = weights.float().permute(3, 0, 2, 1, 4).flatten(1, 2)[:, :, None]  # (L, BG, 1, Q, P)
-    total = values.new_zeros((images * heads, channels, queries), dtype=torch.float32)
-    parts = torch.split(values.float(), [height * width for height, width in shapes], 1)
-    for part, shape, grid, scale in zip(parts, shapes, grids, scales, strict=True):
-        level = part.permute(0, 2, 3, 1).reshape(images * heads, channels, *shape)
-        samples = functional.grid_sample(level, grid, align_corners=False)  # (BG, C, Q, P)
-        total = total + (samples * scale).sum(-1)
-    return total.view(images, heads * channels, queries).transpose(1, 2)
+from opendet.model.features import FeatureTokens
+from opendet.model.sampling import sample_levels
+from opendet.model.token_linear import TokenLinear
 
 
 class DeformableAttention(nn.Module):
@@ -39,19 +21,30 @@ class DeformableAttention(nn.Module):
     def __init__(self, width: int, *, heads: int, levels: int, points: int) -> None:
         super().__init__()
         self.heads, self.levels, self.points = heads, levels, points
-        self.offsets = nn.Linear(width, heads * levels * points * 2)
-        self.weights = nn.Linear(width, heads * levels * points)
-        self.values = nn.Linear(width, width)
-        self.output = nn.Linear(width, width)
+        self.offsets = TokenLinear(width, heads * levels * points * 2)
+        self.weights = TokenLinear(width, heads * levels * points)
+        self.values = TokenLinear(width, width)
+        self.output = TokenLinear(width, width)
         self._initialise()
 
     def forward(self, queries: Tensor, references: Tensor, features: FeatureTokens) -> Tensor:
         """queries (B, Q, D); references (B, Q, 2) points or (B, Q, 4) cxcywh, in [0, 1] of the
         unpadded image -> (B, Q, D)."""
-        values = self.values(features.tokens).masked_fill(~features.valid[..., None], 0.0)
+        return self.read(queries, references, features, self.project(features))
+
+    def project(self, features: FeatureTokens) -> Tensor:
+        """(B, S, G, C) the values that points read, zero where padded."""
+        values: Tensor = self.values(features.tokens)
+        values = values.masked_fill(~features.valid[..., None], 0.0)
+        return values.view(*values.shape[:-1], self.heads, -1)
+
+    def read(
+        self, queries: Tensor, references: Tensor, features: FeatureTokens, values: Tensor
+    ) -> Tensor:
+        """`forward` with the values at hand."""
         weights = self.weights(queries).float().unflatten(-1, (self.heads, -1)).softmax(-1)
         sampled = sample_levels(
-            values.unflatten(-1, (self.heads, -1)),
+            values,
             features.shapes,
             self._locations(queries, references, features),
             weights.unflatten(-1, (self.levels, self.points)),

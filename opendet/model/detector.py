@@ -8,7 +8,7 @@ from opendet.model.backbone import build_backbone, normalise_images
 from opendet.model.config import DetectorConfig
 from opendet.model.decoder import Decoder
 from opendet.model.denoising import NoisedBoxes
-from opendet.model.encoder import Encoder
+from opendet.model.encoder_choice import build_encoder
 from opendet.model.features import FeatureTokens, join_levels, pad_maps
 from opendet.model.namer import T5Namer
 from opendet.model.neck import Neck
@@ -32,9 +32,9 @@ class OpenDetector(nn.Module):
     def __init__(self, config: DetectorConfig, namer: T5Namer) -> None:
         super().__init__()
         self.config = config
-        self.backbone = build_backbone(config.backbone)
+        self.backbone = build_backbone(config.backbone, checkpoint_from=config.checkpoint_from)
         self.neck = Neck(self.backbone.channels, width=config.width, extra_level=config.extra_level)
-        self.encoder = Encoder(config)
+        self.encoder = build_encoder(config)
         self.selection = QuerySelection(config)
         self.decoder = Decoder(config)
         self.aligners = nn.ModuleList(_build_aligners(config, namer.prompt_width))

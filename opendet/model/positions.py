@@ -9,14 +9,16 @@ TEMPERATURE = 20.0
 
 
 def sine_embedding(coordinates: Tensor, width: int) -> Tensor:
-    """(..., C) in [0, 1] -> (..., C * width), fp32; `width` is even.
+    """(..., C) as x, y and what follows, in [0, 1] -> (..., C * width), fp32; `width` is even.
 
-    Of each coordinate x: sin and cos of 2 pi x / T^(i / (width / 2)), i = 0 .. width / 2 - 1.
+    Of each coordinate x: sin and cos of 2 pi x / T^(i / (width / 2)), i = 0 .. width / 2 - 1, in
+    turn; y's before x's. The order is DETR's, so that its family's weights can be taken over.
     """
     steps = torch.arange(width // 2, device=coordinates.device, dtype=torch.float32)
     frequencies = 2 * math.pi * TEMPERATURE ** (-steps / (width // 2))
-    angles = coordinates.float()[..., None] * frequencies  # (..., C, width / 2)
-    return torch.cat((angles.sin(), angles.cos()), -1).flatten(-2)
+    order = [1, 0, *range(2, coordinates.shape[-1])]
+    angles = coordinates.float()[..., order, None] * frequencies  # (..., C, width / 2)
+    return torch.stack((angles.sin(), angles.cos()), -1).flatten(-3)
 
 
 def inverse_sigmoid(probability: Tensor, eps: float = 1e-4) -> Tensor:

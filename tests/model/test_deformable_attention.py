@@ -1,11 +1,14 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from transformers.models.deformable_detr.modeling_deformable_detr import (
     MultiScaleDeformableAttention,
 )
 
-from opendet.model.deformable_attention import DeformableAttention, sample_levels
+from opendet.model.deformable_attention import DeformableAttention
 from opendet.model.features import FeatureTokens, join_levels
+from opendet.model.sampling import sample_bags, sample_grids, sample_levels
 
 SHAPES = ((5, 7), (3, 4), (2, 2))
 
@@ -15,7 +18,8 @@ def _features(sizes_hw: torch.Tensor, width: int = 16) -> FeatureTokens:
     return join_levels(maps, (8, 16, 32), sizes_hw)
 
 
-def test_samples_equal_transformers() -> None:
+@pytest.mark.parametrize("ours", [sample_grids, sample_bags])
+def test_samples_equal_transformers(ours: Callable[..., torch.Tensor]) -> None:
     torch.manual_seed(0)
     values = torch.randn(2, sum(h * w for h, w in SHAPES), 4, 6)
     locations = torch.rand(2, 9, 4, 3, 5, 2) * 1.4 - 0.2
@@ -24,8 +28,19 @@ def test_samples_equal_transformers() -> None:
     theirs = MultiScaleDeformableAttention()(
         values, shapes, list(SHAPES), torch.zeros(3), locations, weights, 64
     )
-    ours = sample_levels(values, SHAPES, locations, weights)
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours(values, SHAPES, locations, weights), theirs, atol=1e-5, rtol=0)
+
+
+def test_far_places_are_zero_and_keep_the_gradient_finite() -> None:
+    values = torch.randn(1, sum(h * w for h, w in SHAPES), 2, 4, requires_grad=True)
+    locations = torch.tensor([-1e6, -1.0, 2.0, 1e6]).view(1, 2, 1, 1, 1, 2).expand(1, 2, 2, 3, 5, 2)
+    weights = torch.rand(1, 2, 2, 3, 5)
+    sampled = sample_levels(values, SHAPES, locations, weights)
+    (gradient,) = torch.autograd.grad(sampled.sum(), values)
+    assert not sampled.any()
+    assert not gradient.any()
+    with torch.no_grad():
+        assert not sample_levels(values, SHAPES, locations, weights).any()
 
 
 @pytest.mark.parametrize("reference_width", [2, 4])
