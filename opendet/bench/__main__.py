@@ -13,7 +13,10 @@ from rich.table import Table
 
 from opendet.bench import records, tier1_alignment, tier1_exact, tier1_joint, tier1_naming
 from opendet.bench.harness import Bench, Place, Row, run_bench
+from opendet.bench.loader import loader
+from opendet.bench.localisation import localisation
 from opendet.bench.machine import machine
+from opendet.bench.whole_model import whole_model
 from opendet.console import dress_logging, exit_code_of, interrupt_on_sigterm
 
 BENCHES: dict[str, Bench] = {
@@ -21,6 +24,9 @@ BENCHES: dict[str, Bench] = {
     "tier1-alignment": tier1_alignment.measure,
     "tier1-joint": tier1_joint.measure,
     "tier1-naming": tier1_naming.measure,
+    "loader": loader,
+    "localisation": localisation,
+    "whole-model": whole_model,
 }
 """Every bench by its name, in the order in which all of them run."""
 
