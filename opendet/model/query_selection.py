@@ -59,7 +59,10 @@ class QuerySelection(nn.Module):
         ranked = logits.masked_fill(~usable, -torch.inf)
         best = ranked.topk(min(self.config.queries, logits.shape[1]), 1).indices  # (B, Q)
         valid = self._keep(ranked.gather(1, best))
-        best = best[:, : int(valid.sum(1).max())]
+        fewest, most = torch.stack(valid.sum(1).aminmax()).tolist()
+        if not fewest:  # attention over no query at all is NaN, or dies of its shape
+            raise FloatingPointError("no token of an image has a finite score")
+        best = best[:, :most]
         valid = valid[:, : best.shape[1]]
         tokens = projected.gather(1, best[..., None].expand(-1, -1, projected.shape[-1]))
         references = anchors.gather(1, best[..., None].expand(-1, -1, 4))
