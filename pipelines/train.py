@@ -7,31 +7,41 @@ from pathlib import Path
 from typing import Any
 
 from opendet.build import Build, digest_of
-from opendet.curate.clip import open_clip_of
 from opendet.entry import stage_main
+from opendet.train.distributed import follows
+from opendet.train.launch import Job, crew, follower_main
 from opendet.train.recipe import Recipe
-from opendet.train.run import train
+from opendet.train.start import content_of
 
 
 def main(build: Build) -> None:
+    job, fingerprint, inputs = job_of(build)
+    with crew(job, build.address) as train_all:
+
+        def make(folder: Path) -> Mapping[str, Any]:
+            shutil.copytree(train_all(), folder / "model")
+            shutil.copy(job.work_folder / "series.csv", folder)
+            metrics: dict[str, Any] = json.loads((job.work_folder / "metrics.json").read_text())
+            return dict(metrics["train"])
+
+        build.run_whole("train", fingerprint, inputs=inputs, make=make)
+
+
+def job_of(build: Build) -> tuple[Job, str, dict[str, str]]:
+    """What is to be trained, where, the stage's fingerprint, and what the model is made from."""
     config = build.config
     sections = (config.train, config.loader, config.detector, config.namer, config.objective)
     inputs = build.stamps("shards", "clip")
+    if config.train.start_from:
+        inputs["start_from"] = content_of(config.train.start_from)
     fingerprint = build.fingerprint("train", *sections)
     run = f"run-{digest_of(sorted(inputs.values()))[:16]}"
     work_folder = build.work("train", fingerprint).root / run
-
-    def make(folder: Path) -> Mapping[str, Any]:
-        clip, choice = open_clip_of(build.stage_folder("clip"))
-        shards = build.stage_folder("shards")
-        model = train(Recipe(*sections), shards, work_folder, clip=clip, template=choice.template)
-        shutil.copytree(model, folder / "model")
-        shutil.copy(work_folder / "series.csv", folder)
-        metrics: dict[str, Any] = json.loads((work_folder / "metrics.json").read_text())
-        return dict(metrics["train"])
-
-    build.run_whole("train", fingerprint, inputs=inputs, make=make)
+    shards, clip = build.stage_folder("shards"), build.stage_folder("clip")
+    return Job(Recipe(*sections), shards, clip, work_folder), fingerprint, inputs
 
 
 if __name__ == "__main__":
+    if follows():  # torchrun started it to help: rank 0 alone goes through the build
+        follower_main(lambda build: job_of(build)[0], __doc__)
     stage_main(main, __doc__)

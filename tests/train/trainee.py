@@ -60,6 +60,17 @@ def publish_shards(folder: Path) -> None:
     shard_world.publish(folder, {"a-000000": shard_world.samples(11)})
 
 
+def publish_even_shards(folder: Path) -> None:
+    """Twelve images of one size, so that no batch pads differently, each with an object."""
+    box = shard_world.region((4, 4, 30, 24), "thing")
+    spot = shard_world.region((34, 20, 60, 40), "spot")
+    made = [
+        shard_world.painted(f"a-{index:04d}", regions=regions, seed=index)
+        for index, regions in enumerate([[box], [box, spot], [spot]] * 4)
+    ]
+    shard_world.publish(folder, {"a-000000": made})
+
+
 def changed(**values: object) -> Recipe:
     """RECIPE with other knobs of the section `train`."""
     return Recipe(
