@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from opendet.model.backbone import Backbone
 from opendet.model.config import BackboneConfig
+from opendet.model.swin_windows import pad_before_shifts
 from opendet.model.token_linear import use_token_linears
 
 # B images, C channels, H x W padded size
@@ -55,6 +56,7 @@ class TimmBackbone(Backbone):
         self.channels_last = str(getattr(self.model, "output_fmt", "NCHW")).endswith("NHWC")
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in self.channels)
         use_token_linears(self.model)
+        pad_before_shifts(self.model)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         self._checkpoint(0 < self.checkpoint_from <= max(images.shape[-2:]))
