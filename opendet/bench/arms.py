@@ -33,13 +33,13 @@ _DENOISING_PAIRS = 16  # Two groups of the eight objects that an image has at mo
 
 TRAINING = TrainConfig(
     learning_rate=1e-3,
-    backbone_lr_scale=1.0,  # nothing is pretrained but the namer
+    backbone_lr_scale=0.1,  # it and the namer have learned before, as the paper's have
     namer_lr_scale=0.5,
     sampling_lr_scale=1.0,
     clip_norm=1.0,
     warmup_steps=50,
     decay="none",  # a point of a curve is then what a run of that length would have reached
-    ema_decay=0.99,
+    ema_decay=0.98,
     device="cpu",
     threads=1,
     log_every=50,

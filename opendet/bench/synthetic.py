@@ -45,6 +45,8 @@ SHARE_OF_TIER: dict[NameTier, float] = {"frequent": 1.0, "rare": 0.06, "unseen":
 """How often training shows a name, relative to a frequent one."""
 
 SIDE = 96  # Pixels.
+SINGLE_SIDE = 48
+"""Of a picture of one object."""
 LEAST_OBJECTS, MOST_OBJECTS = 2, 8
 LEAST_SIDE, MOST_SIDE = 13.0, 38.0
 """Pixels of an object's longer side."""
@@ -122,21 +124,36 @@ def draw_scenes(count: int, *, seed: int, split: Split, side: int = SIDE) -> Sce
     Training draws names by their tiers' shares. The test set shows all 64 equally often.
     """
     rng = np.random.default_rng([seed, zlib.crc32(split.encode())])
-    names = _drawn_by_tier(rng) if split == "train" else _dealt(rng)
-    images = np.empty((count, 3, side, side), np.uint8)
-    truths = []
-    for row in range(count):
-        placed = _place(rng, names, copies=COPIES[split], side=side)
+    names = _drawn_by_tier(rng) if split == "train" else _dealt(rng, NAMES)
+    placed = [_place(rng, names, copies=COPIES[split], side=side) for _ in range(count)]
+    return _paint(rng, placed, split=split, side=side)
+
+
+def draw_single(count: int, *, seed: int, side: int = SINGLE_SIDE) -> SceneSet:
+    """Single objects, of the trained names alone and all of them equally often."""
+    rng = np.random.default_rng([seed, 0])
+    names = _dealt(rng, [name for name, tier in TIERS.items() if tier != "unseen"])
+    placed = []
+    for _ in range(count):
+        look = _look(rng, next(names), float(rng.uniform(LEAST_SIDE, MOST_SIDE)), side)
+        placed.append([(look, cut_stencil(look))])
+    return _paint(rng, placed, split="train", side=side)
+
+
+def _paint(
+    rng: Generator, scenes: Sequence[Sequence[tuple[Look, Stencil]]], *, split: Split, side: int
+) -> SceneSet:
+    images = np.empty((len(scenes), 3, side, side), np.uint8)
+    for image, placed in zip(images, scenes, strict=True):
         canvas = draw_background(rng, size=side)
         for look, stencil in placed:
             paint_object(canvas, stencil, look)
-        images[row] = canvas.round().astype(np.uint8).transpose(2, 0, 1)
-        truths.append(placed)
+        image[:] = canvas.round().astype(np.uint8).transpose(2, 0, 1)
     return SceneSet(
         split,
         images,
-        tuple(np.array([s.box_xyxy for _, s in placed], np.float32) for placed in truths),
-        tuple(tuple(f"{look.colour} {look.shape}" for look, _ in placed) for placed in truths),
+        tuple(np.array([s.box_xyxy for _, s in placed], np.float32) for placed in scenes),
+        tuple(tuple(f"{look.colour} {look.shape}" for look, _ in placed) for placed in scenes),
     )
 
 
@@ -146,10 +163,10 @@ def _drawn_by_tier(rng: Generator) -> Iterator[str]:
         yield NAMES[rng.choice(len(NAMES), p=shares / shares.sum())]
 
 
-def _dealt(rng: Generator) -> Iterator[str]:
-    """All names in a new order, again and again."""
+def _dealt(rng: Generator, names: Sequence[str]) -> Iterator[str]:
+    """All of the names in a new order, again and again."""
     while True:
-        yield from (NAMES[place] for place in rng.permutation(len(NAMES)))
+        yield from (names[place] for place in rng.permutation(len(names)))
 
 
 def _place(

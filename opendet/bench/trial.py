@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from opendet.annotators.hash_text import HashTextEncoder
 from opendet.bench.arms import TEXT_WIDTH, TRAINING, Part, arm
 from opendet.bench.harness import code_of
 from opendet.bench.judging import judge
-from opendet.bench.language import LESSONS, teach_language
+from opendet.bench.language import teach_language
+from opendet.bench.looking import teach_backbone
 from opendet.bench.synthetic import NAMES, TIERS, SceneBatches, SceneSet, Split, draw_scenes
 from opendet.files import write_json_durably
+from opendet.model.config import BackboneConfig
 from opendet.model.detector import OpenDetector
 from opendet.train import checkpoint
 from opendet.train.config import TrainConfig
@@ -57,8 +60,8 @@ class Trial:
     batch_size: int = 12
     train_scenes: int = 4096
     test_scenes: int = 256
-    lessons: int = LESSONS
-    """Steps of the language model's own training, before."""
+    lessons: int = 400
+    """Steps of the language model's and of the backbone's own training, before."""
 
     @property
     def title(self) -> str:
@@ -102,8 +105,10 @@ def _begin(trial: Trial, folder: Path, device: torch.device) -> tuple[TrainingSt
     """Where the run stands: at its last checkpoint, else at step 0."""
     own = arm(trial.parts, naming=trial.naming, distilled=trial.distilled)
     namer = teach_language(NAMES, own.namer, seed=trial.seed, lessons=trial.lessons)
+    seen = _backbone(own.detector.backbone, trial.seed, trial.lessons)
     torch.manual_seed(trial.seed)
     detector = OpenDetector(own.detector, namer).to(device)
+    detector.backbone.load_state_dict(seen)
     if not trial.naming:
         detector.namer.requires_grad_(requires_grad=False)
         detector.prompts.requires_grad_(requires_grad=False)
@@ -155,6 +160,11 @@ def _trained_texts() -> TextVectors:
     """Of the names that training may show: no unseen name is among them."""
     names = tuple(name for name, tier in TIERS.items() if tier != "unseen")
     return TextVectors(names, torch.from_numpy(TEXTS.encode_texts(names)))
+
+
+@cache
+def _backbone(config: BackboneConfig, seed: int, lessons: int) -> dict[str, Tensor]:
+    return teach_backbone(config, seed=seed, lessons=lessons)
 
 
 @cache
