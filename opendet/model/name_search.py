@@ -42,7 +42,7 @@ class BeamSearch:
         device = ends.device
         self.beams, self.steps, self.ends = beams, steps, ends
         # as many that go on as there are beams, even if each of them also ends
-        self.candidates = beams * (1 + len(ends)) if beams > 1 else 1
+        self.candidates = beams * (1 + len(ends))
         self.running = torch.full((objects, 1, steps), pad, device=device)  # (N, W, T)
         self.sums = torch.zeros(objects, 1, device=device)  # (N, W) of log-probabilities
         self.ended = torch.full((objects, beams, steps), pad, device=device)

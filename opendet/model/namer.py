@@ -125,7 +125,7 @@ class T5Namer(nn.Module):
         if not len(prompts):
             return []
         _check_finite(prompts)
-        unique, back = torch.unique(prompts, dim=0, return_inverse=True)
+        unique, back = torch.unique(prompts.float(), dim=0, return_inverse=True)
         found = self._search(self.embed(unique), beams)
         if not (found.log_probs > NEVER).all():  # which NaN is not either
             raise ValueError(

@@ -11,6 +11,7 @@ from opendet.model import namer as namer_module
 from opendet.model.config import NamerConfig
 from opendet.model.name_search import (
     BLOCK,
+    BeamSearch,
     Found,
     _likeliest,
     generate_names,
@@ -132,6 +133,17 @@ def test_a_short_limit_cuts_as_the_library_cuts(flan: T5Namer) -> None:
     flan.config = full
 
 
+def test_an_end_that_is_less_likely_than_every_beam_is_no_name() -> None:
+    end = torch.tensor([1])
+    search = BeamSearch(objects=1, beams=2, steps=2, ends=end, pad=0)
+    search.advance(torch.tensor([[[0.05, 0.2, 0.4, 0.35]]]).log(), step=0)  # the end is third
+    # all that follows is so unlikely that the end alone would have had the best mean
+    search.advance(torch.tensor([[[0.01, 1e-4, 0.02, 1e-3]] * 2]).log(), step=1)
+    assert search.ended.tolist() == [[[2, 2], [3, 2]]]
+    expected = torch.tensor([[0.4 * 0.02, 0.35 * 0.02]]).log() / 2
+    torch.testing.assert_close(search.means, expected)
+
+
 def test_several_tokens_per_object_are_read(flan: T5Namer) -> None:
     prompts = torch.stack([_prompts(6, 1), _prompts(6, 2), _prompts(6, 3)], dim=1)
     for beams in (1, 3):
@@ -175,6 +187,15 @@ def test_order_repeats_and_pieces_say_nothing(
     monkeypatch.setattr(namer_module, "BEAMS_AT_ONCE", 7)
     assert flan.name(prompts) == names
     assert flan.name(prompts[:0]) == flan.name_scored(prompts[:0]) == []
+
+
+def test_half_precision_has_names_too(flan: T5Namer) -> None:
+    prompts = _prompts(5, 0).bfloat16()
+    assert flan.name(prompts) == flan.name(prompts.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        beams = flan.name(prompts)
+    first = [names[0] for names in beams]
+    assert first == [names[0] for names in flan.name(prompts)]
 
 
 @pytest.mark.parametrize("shape", [(5, WIDTH), (5, 2, WIDTH)])
