@@ -75,9 +75,13 @@ def _lr_scale(name: str, config: TrainConfig) -> float:
 
 
 def _undecayed(model: nn.Module) -> Iterator[int]:
-    """The ids of norms, biases and embeddings."""
+    """The ids of norms, biases, lone scalars and vectors, embeddings and learned tokens."""
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            flat = parameter.ndim < 2 or "bias" in name or "embed" in name
-            if flat or isinstance(module, nn.Embedding):
+            flat = parameter.ndim < 2
+            if (
+                flat
+                or any(word in name for word in ("bias", "embed", "token"))
+                or isinstance(module, nn.Embedding)
+            ):
                 yield id(parameter)

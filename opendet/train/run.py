@@ -22,7 +22,7 @@ from opendet.train.metrics_log import Series
 from opendet.train.objective import Objective
 from opendet.train.randomness import reproducible
 from opendet.train.recipe import Identity, Recipe, require_same_identity
-from opendet.train.start import begin_detector, begin_namer, content_of, is_own
+from opendet.train.start import begin_detector, begin_namer, content_of, import_weights, is_own
 from opendet.train.state import TrainingState
 from opendet.train.text_vectors import TextTower, TextVectors, names_of, vectors_of
 from opendet.train.training_step import TrainingStep
@@ -66,7 +66,8 @@ def train(
 ) -> Path:
     """Train, or go on training, in `work_folder`; returns its model folder.
 
-    The work folder gets `checkpoints/`, `series.csv`, `metrics.json` and `model/`. `clip` gives the
+    The work folder gets `checkpoints/`, `series.csv`, `metrics.json` and `model/`, and
+    `start_from.json` where weights of another project were taken over. `clip` gives the
     vectors of the names, asked for as `template`; without one nothing is distilled and the namer
     is not warmed. A whole model of this recipe and these shards means that there is nothing to do.
     With `ranks` all of them call this, on the same folders. Raises ValueError, in one line, for
@@ -113,8 +114,15 @@ def _state(
         require_same_identity(last.state["identity"], place.identity, what=str(place.checkpoints))
     elif not is_own(config.start_from):
         lesson = warm_namer(namer, vectors, config.warmup, seed=config.seed)
-    detector = begin_detector(recipe, namer).to(ranks.device)
+    detector = begin_detector(recipe, namer)
+    if config.start_from and not is_own(config.start_from) and not last:
+        import_weights(detector, config.start_from, place.folder / "start_from.json")
+    detector.to(ranks.device)
     if config.finetune == "lora":
+        if recipe.namer.unfreeze_head_at is not None:
+            raise ValueError(
+                "train.finetune: lora freezes the head: leave namer.unfreeze_head_at out"
+            )
         adapt(detector, config.lora, seed=config.seed)
     examples = ExampleSet(shards, recipe.loader)
     state = TrainingState(

@@ -2,13 +2,15 @@
 
 import hashlib
 import logging
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 
-from opendet.files import sha256_of
+from opendet.files import sha256_of, write_json_durably
 from opendet.model.detector import OpenDetector
+from opendet.model.grounding_import import import_grounding_dino
 from opendet.model.lora import LoraLinear
 from opendet.model.namer import T5Namer
 from opendet.train.export import NAMER, WEIGHTS, read_card
@@ -69,6 +71,23 @@ def begin_detector(recipe: Recipe, namer: T5Namer) -> OpenDetector:
         load_tensors(detector, {**adapters, **kept}, what=f"train.start_from: {folder}")
         log.info("beginning with the weights of %s", folder)
     return detector
+
+
+def import_weights(detector: OpenDetector, start_from: str, report_file: Path) -> None:
+    """Take over what fits of another project's detector; which that was is kept in a file.
+
+    Raises ValueError, in one line, where there is nothing that fits.
+    """
+    report = import_grounding_dino(detector, start_from)
+    write_json_durably(report_file, asdict(report))
+    log.info(
+        "of %s %d tensors were taken and %d left, %d of the detector's are new: %s says which",
+        start_from,
+        len(report.loaded),
+        len(report.left),
+        len(report.kept),
+        report_file,
+    )
 
 
 def _kept_namer(recipe: Recipe) -> T5Namer:
