@@ -15,7 +15,7 @@ class BackboneConfig(Section):
     pretrained: bool = False
     """Fetch timm's weights; needs the network or a filled cache."""
     weights: str = ""
-    """Weights of that timm model in a local file, or in a folder that holds one."""
+    """Weights of that timm model in a local safetensors file, or in a folder that holds one."""
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     """Stochastic depth: the chance that the last block is left out; GenerateU's Swin-T has 0.3."""
     strides: tuple[int, ...] = (8, 16, 32)

@@ -72,7 +72,7 @@ def _read(path: str) -> dict[str, Tensor]:
     try:
         kind = AutoConfig.from_pretrained(path).model_type
         if kind in ("mm-grounding-dino", "grounding-dino"):
-            model = AutoModelForZeroShotObjectDetection.from_pretrained(path)
+            model = AutoModelForZeroShotObjectDetection.from_pretrained(path, use_safetensors=True)
             return dict(model.state_dict())
     except Exception as error:  # whatever a damaged file or a hub out of reach raises
         reason = str(error).split("\n")[0][:160]

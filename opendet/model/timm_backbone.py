@@ -19,8 +19,6 @@ from opendet.model.token_linear import use_token_linears
 
 # B images, C channels, H x W padded size
 
-WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pth", "*.pt")
-"""What a folder of weights may hold, the first pattern that is there being taken."""
 ENOUGH = 0.7
 """Share of a model's parameters that a file must give; timm resamples a few of them."""
 
@@ -184,15 +182,11 @@ def _first_line(error: Exception) -> str:
 
 
 def _weight_file(path: Path) -> Path:
-    if path.is_file():
-        return path
-    found = [sorted(path.glob(pattern)) for pattern in WEIGHT_FILES]
-    for files in found:
-        if files:
-            return files[0]
+    found = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
+    if len(found) == 1 and found[0].suffix == ".safetensors":
+        return found[0]
     raise ValueError(
-        f"detector.backbone.weights: {path} is neither a file nor a folder with "
-        + ", ".join(WEIGHT_FILES)
+        f"detector.backbone.weights: {path} is neither a safetensors file nor a folder with one"
     )
 
 

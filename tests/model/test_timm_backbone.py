@@ -102,7 +102,7 @@ def test_weights_from_a_local_file(folder: bool, tmp_path: Path) -> None:
         (BackboneConfig(name="resnet5O"), "did you mean resnet50"),
         (BackboneConfig(name="qqqq"), "timm knows no `qqqq`; use `tiny`"),
         (BackboneConfig(name="test_resnet", strides=(32, 64)), "strides"),
-        (BackboneConfig(name="test_resnet", weights="/nowhere"), "neither a file nor a folder"),
+        (BackboneConfig(name="test_resnet", weights="/nowhere"), "neither a safetensors file"),
         (BackboneConfig(name="test_resnet", pretrained=True), "could be fetched"),
         (BackboneConfig(name="tiny", weights="/nowhere"), "no weights to fetch"),
     ],
