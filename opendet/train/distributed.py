@@ -92,7 +92,8 @@ def without_sync(module: nn.Module) -> AbstractContextManager[None]:
 def joined(device: str) -> Iterator[Ranks]:
     """This process among those that torchrun started with it; alone where nobody did.
 
-    `device` is `auto` for a GPU of its own where there is one, else the CPU.
+    `device` is `auto` for a GPU of its own where there is one, else the CPU. Raises ValueError
+    where another rank has ended in the block.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     own = device_of(device)
@@ -102,8 +103,13 @@ def joined(device: str) -> Iterator[Ranks]:
     if own.type == "cuda":
         torch.cuda.set_device(own)
     distributed.init_process_group(backend_of(own), timeout=PATIENCE)
+    rank = distributed.get_rank()
     try:
-        yield Ranks(own, distributed.get_rank(), world)
+        yield Ranks(own, rank, world)
+    except RuntimeError as error:
+        if "by peer" not in str(error):  # gloo's words for a rank that has gone
+            raise
+        raise ValueError(f"rank {rank} lost another rank, whose own line says why") from error
     finally:
         distributed.destroy_process_group()
 

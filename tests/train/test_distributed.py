@@ -103,6 +103,7 @@ BATCHES = (
     _batch("full", Target(torch.tensor([[0.4, 0.4, 0.3, 0.3]]), ((NAMES[0],),))),
     _batch("empty", no_targets()),
 )
+CAPTIONED = _batch("told", Target(torch.zeros(0, 4), (), kind="image", caption="a red star"))
 BOTH_FULL = (BATCHES[0], replace(BATCHES[0], keys=("second",)))
 
 
@@ -127,8 +128,12 @@ UNEVEN = pytest.mark.xfail(
 
 @pytest.mark.parametrize(
     "batches",
-    [pytest.param(BATCHES, marks=UNEVEN), BATCHES[1:] * 2],
-    ids=["one rank", "both ranks"],
+    [
+        pytest.param(BATCHES, marks=UNEVEN),
+        BATCHES[1:] * 2,
+        pytest.param((BATCHES[0], CAPTIONED), marks=UNEVEN),
+    ],
+    ids=["one rank", "both ranks", "a caption alone on one rank"],
 )
 def test_a_batch_without_objects_does_not_hang(
     batches: tuple[Batch, Batch], tmp_path: Path
@@ -187,3 +192,14 @@ def test_an_image_that_the_network_cannot_take_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^step 0: .* on the images full: look") as error:
         _train_on(broken, tmp_path, HERE)
     assert "\n" not in str(error.value)
+
+
+def test_a_rank_that_is_left_alone_says_so_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    def work(ranks: Ranks) -> None:
+        ranks.wait()
+        if ranks.rank == 1:
+            raise ValueError("the image is broken")
+        ranks.wait()
+
+    assert 0 not in together(2, work)
+    assert "ValueError: rank 0 lost another rank" in capfd.readouterr().err

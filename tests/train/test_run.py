@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import shard_world
 import torch
 from kills import kill_until_done
 from safetensors.torch import load_file
@@ -16,6 +17,7 @@ from trainee import RECIPE, HashTower, changed, publish_shards, run
 
 from opendet.files import BusyError, exclusive_lock
 from opendet.model.tiny_t5 import build_tiny_t5, train_tokenizer
+from opendet.sample import Sample
 from opendet.train.config import WarmupConfig
 from opendet.train.export import load_detector
 from opendet.train.optimizer import HEAD
@@ -162,6 +164,25 @@ def test_a_t5_from_a_folder_is_not_needed_afterwards(shards: Path, tmp_path: Pat
 def test_missing_shards(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"manifest\.json is missing"):
         run(tmp_path / "none", tmp_path / "work")
+
+
+@pytest.mark.parametrize(
+    ("samples", "says"),
+    [
+        ([], r"has no shard of the split 'train'"),
+        (shard_world.samples(4, split="val"), r"has no shard of the split 'train'"),
+        (shard_world.samples(3), r"3 samples are too few for 1 x batch_size 4"),
+        ([shard_world.painted(f"a-{n:04d}") for n in range(6)], r"no image .* has an object"),
+    ],
+    ids=["none", "another split", "too few", "no object"],
+)
+def test_shards_that_teach_nothing_are_one_line(
+    samples: list[Sample], says: str, tmp_path: Path
+) -> None:
+    shard_world.publish(tmp_path / "shards", {"a-000000": samples} if samples else {})
+    with pytest.raises(ValueError, match=says) as error:
+        run(tmp_path / "shards", tmp_path / "work")
+    assert "\n" not in str(error.value)
 
 
 def test_killed_and_resumed_equals_undisturbed(
