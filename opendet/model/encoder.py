@@ -18,8 +18,8 @@ from opendet.model.token_linear import TokenLinear
 
 # B images, S tokens, L levels, D width
 
-TOKENS_AT_ONCE = 8192
-"""Without gradient a layer works on so many: its hidden activations stay in a CPU's cache."""
+TOKENS_AT_ONCE = 2048
+"""On a CPU without gradient a layer works on so many: its activations stay in the cache."""
 
 
 class FeedForward(nn.Module):
@@ -57,7 +57,7 @@ class EncoderLayer(nn.Module):
         """positions (B, S, D), centres (B, S, 2) in [0, 1] of the unpadded image."""
         values = self.attention.project(features)
         tokens = features.tokens
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or tokens.device.type != "cpu":
             return features.with_tokens(self._update(tokens, positions, centres, features, values))
         count = max(1, TOKENS_AT_ONCE // len(tokens))
         parts = [
