@@ -11,7 +11,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from opendet.bench import records, tier1_alignment, tier1_exact, tier1_joint, tier1_naming
+from opendet.bench import (
+    naming,
+    records,
+    tier1_alignment,
+    tier1_exact,
+    tier1_joint,
+    tier1_naming,
+)
 from opendet.bench.harness import Bench, Place, Row, run_bench
 from opendet.bench.loader import loader
 from opendet.bench.localisation import localisation
@@ -25,6 +32,7 @@ BENCHES: dict[str, Bench] = {
     "tier1-joint": tier1_joint.measure,
     "tier1-naming": tier1_naming.measure,
     "loader": loader,
+    "naming": naming.measure,
     "localisation": localisation,
     "whole-model": whole_model,
 }
