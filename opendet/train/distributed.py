@@ -125,9 +125,13 @@ def backend_of(device: torch.device) -> str:
 
 
 def device_of(name: str) -> torch.device:
-    """A device by name; `auto` takes the GPU of this process's place on its machine."""
-    if name != "auto":
-        return torch.device(name)
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    """A device by name; `auto` takes a GPU where there is one, else the CPU.
+
+    A GPU without a number is that of this process's place on its machine.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return device

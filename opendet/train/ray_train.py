@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from opendet.actors import ray_session
 from opendet.files import BusyError, write_durably
 from opendet.progress import Advance, progress
@@ -114,8 +116,10 @@ def _work(told: dict[str, Any]) -> None:
     refusal = job.work_folder / REFUSAL
     if refusal.exists():
         return
-    context = get_context()
-    ranks = Ranks(get_device(), context.get_world_rank(), context.get_world_size())
+    context, device = get_context(), get_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    ranks = Ranks(device, context.get_world_rank(), context.get_world_size())
     try:
         _run_when_free(job, ranks)
     except ValueError as error:

@@ -4,14 +4,15 @@ import torch
 from torch.nn.functional import normalize
 
 from opendet.train.config import WarmupConfig
+from opendet.train.text_vectors import TextVectors
 from opendet.train.warmup import warm_namer
 from opendet.train.weights import own_tensors
 from tests.model.worlds import NAMES, build_namer
 
 
-def _vectors() -> dict[str, torch.Tensor]:
+def _vectors() -> TextVectors:
     rows = torch.randn(len(NAMES), 32, generator=torch.Generator().manual_seed(0))
-    return dict(zip(NAMES, normalize(rows, dim=-1), strict=True))
+    return TextVectors(NAMES, normalize(rows, dim=-1))
 
 
 def test_it_learns_its_names() -> None:
@@ -41,6 +42,6 @@ def test_the_same_seed_gives_the_same_namer_and_another_does_not() -> None:
 def test_nothing_to_teach() -> None:
     namer = build_namer()
     before = {name: tensor.clone() for name, tensor in own_tensors(namer).items()}
-    assert warm_namer(namer, {}, WarmupConfig(), seed=0) is None
+    assert warm_namer(namer, None, WarmupConfig(), seed=0) is None
     assert warm_namer(namer, _vectors(), WarmupConfig(steps=0), seed=0) is None
     assert all(torch.equal(tensor, before[name]) for name, tensor in own_tensors(namer).items())
