@@ -60,8 +60,10 @@ class Trial:
     batch_size: int = 12
     train_scenes: int = 4096
     test_scenes: int = 256
-    lessons: int = 400
-    """Steps of the language model's and of the backbone's own training, before."""
+    word_lessons: int = 400
+    """Steps of the language model's own training, before."""
+    sight_lessons: int = 1000
+    """Of the backbone's."""
 
     @property
     def title(self) -> str:
@@ -104,8 +106,8 @@ def run_trial(trial: Trial, folder: Path, device: str = "cpu") -> dict[str, Any]
 def _begin(trial: Trial, folder: Path, device: torch.device) -> tuple[TrainingState, TrainingStep]:
     """Where the run stands: at its last checkpoint, else at step 0."""
     own = arm(trial.parts, naming=trial.naming, distilled=trial.distilled)
-    namer = teach_language(NAMES, own.namer, seed=trial.seed, lessons=trial.lessons)
-    seen = _backbone(own.detector.backbone, trial.seed, trial.lessons)
+    namer = teach_language(NAMES, own.namer, seed=trial.seed, lessons=trial.word_lessons)
+    seen = _backbone(own.detector.backbone, trial.seed, trial.sight_lessons)
     torch.manual_seed(trial.seed)
     detector = OpenDetector(own.detector, namer).to(device)
     detector.backbone.load_state_dict(seen)

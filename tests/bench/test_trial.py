@@ -9,7 +9,16 @@ from opendet.bench.harness import Place
 from opendet.bench.trial import Point, Trial, run_trial
 from opendet.bench.trials import run_trials
 
-TINY = Trial(("ODR", "MAL"), 0, (2, 4), batch_size=2, train_scenes=6, test_scenes=16, lessons=1)
+TINY = Trial(
+    ("ODR", "MAL"),
+    0,
+    (2, 4),
+    batch_size=2,
+    train_scenes=6,
+    test_scenes=16,
+    word_lessons=1,
+    sight_lessons=1,
+)
 
 
 def without_time(curve: list[Point]) -> list[Point]:
@@ -59,6 +68,15 @@ def test_runs_are_kept_units_of_a_bench(undisturbed: list[Point], tmp_path: Path
 
 
 def test_what_decides_a_run_is_in_its_settings() -> None:
-    other = Trial(("ODR",), 0, (2, 4), batch_size=2, train_scenes=6, test_scenes=16, lessons=1)
+    other = Trial(
+        ("ODR",),
+        0,
+        (2, 4),
+        batch_size=2,
+        train_scenes=6,
+        test_scenes=16,
+        word_lessons=1,
+        sight_lessons=1,
+    )
     assert TINY.settings() != other.settings()
     assert TINY.settings()["milestones"] == [2, 4]
