@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from opendet.bench import trial as module
+from opendet.bench.arms import PARTS
 from opendet.bench.harness import Place
 from opendet.bench.trial import Point, Trial, run_trial
 from opendet.bench.trials import run_trials
 
 TINY = Trial(
-    ("ODR", "MAL"),
+    PARTS,
     0,
     (2, 4),
     batch_size=2,
@@ -33,7 +34,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[Point]:
 def test_a_run_is_judged_at_its_milestones(undisturbed: list[Point]) -> None:
     assert [point["step"] for point in undisturbed] == [2, 4]
     assert 0 < undisturbed[0]["cpu_seconds"] < undisturbed[1]["cpu_seconds"]
-    assert {"agnostic_ap75", "ap_unseen", "right_rare", "cosine"} <= undisturbed[1].keys()
+    assert {"agnostic_ap75", "ap_unseen", "right_rare"} <= undisturbed[1].keys()
+    assert undisturbed[1]["cosine"] != undisturbed[1]["cosine_out_of_context"]
 
 
 def test_a_run_that_was_ended_goes_on_as_if_it_had_not_been(
