@@ -1,7 +1,8 @@
 """Tier 1: what the masked alignment loss (MAL) and the bidirectional aligner (BVLA-M) are good for.
 
 The real `Aligner` and the real losses learn from simulated queries; an arm differs from another in
-nothing but its loss or its direction: same images, same first weights, same order.
+nothing but its loss or its direction: same images, same first weights, same order. The settings
+were chosen on seeds 0 and 1; the bench measures others.
 """
 
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from opendet.train.randomness import reproducible
 
 # B images, Q queries, M objects of one, D width of a query, D_t of a text vector
 
-SEEDS = range(5)
+SEEDS = range(10, 15)
 STEPS = 500
 IMAGES = 16
 """In a batch."""
