@@ -126,9 +126,11 @@ def _captions(
     detector: OpenDetector, output: DetectorOutput, truths: Truths, config: ObjectiveConfig
 ) -> dict[str, Cost]:
     """The captions of images without boxes, read from their best queries (GenerateU)."""
-    images = [image for image, caption in enumerate(truths.captions) if caption]
-    if not images or not config.caption_weight:
+    if not config.caption_weight:
         return {}
+    images = [image for image, caption in enumerate(truths.captions) if caption]
+    if not images:  # the ranks send their counts in one message: each must have the same parts
+        return {"caption": Cost(output.layers[-1].logits.sum() * 0.0, 0)}
     scores = output.scores()[images].detach()
     best = scores.topk(min(config.caption_queries, scores.shape[1]), 1).indices  # (N, K)
     places = torch.tensor(images, device=best.device)[:, None].expand_as(best)

@@ -112,7 +112,7 @@ class Objective:
         ):
             costs = losses.of_decoder(layer, output.valid, match, alignment)
             parts += _named_parts(costs, "" if number == last else "_aux")
-        if output.denoising is not None and output.denoising.noised.groups.numel():
+        if output.denoising is not None:
             for layer in output.denoising.layers:
                 parts += _named_parts(losses.of_denoising(output.denoising, layer), "_denoising")
         return parts

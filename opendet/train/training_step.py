@@ -19,11 +19,13 @@ class TrainingStep(nn.Module):
 
     def forward(self, batch: Batch, draws: StepDraws) -> LossReport:
         config = self.detector.config
-        noised = noise_boxes(
-            [target.boxes_cxcywh for target in batch.targets],
-            [draws.of(key, "denoising") for key in batch.keys],
-            pairs=config.denoising_pairs,
-            scale=config.denoising_scale,
-        )
+        noised = None
+        if config.denoising_pairs:
+            noised = noise_boxes(
+                [target.boxes_cxcywh for target in batch.targets],
+                [draws.of(key, "denoising") for key in batch.keys],
+                pairs=config.denoising_pairs,
+                scale=config.denoising_scale,
+            )
         output = self.detector(batch.images, batch.sizes_hw, noised)
         return self.objective(self.detector, output, batch, draws)

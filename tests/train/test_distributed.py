@@ -119,20 +119,9 @@ def _train_on(batch: Batch, folder: Path, ranks: Ranks, scale: float = 1.0) -> d
     return {name: tensor.detach() for name, tensor in own_tensors(state.detector).items()}
 
 
-UNEVEN = pytest.mark.xfail(
-    strict=True,
-    reason="the objective sends fewer counts for a batch without objects; remove this once it "
-    "reports the same parts whatever the batch",
-)
-
-
 @pytest.mark.parametrize(
     "batches",
-    [
-        pytest.param(BATCHES, marks=UNEVEN),
-        BATCHES[1:] * 2,
-        pytest.param((BATCHES[0], CAPTIONED), marks=UNEVEN),
-    ],
+    [BATCHES, BATCHES[1:] * 2, (BATCHES[0], CAPTIONED)],
     ids=["one rank", "both ranks", "a caption alone on one rank"],
 )
 def test_a_batch_without_objects_does_not_hang(

@@ -60,14 +60,15 @@ def test_total_is_the_weighted_sum_of_its_parts(config: DetectorConfig) -> None:
 
 
 def test_open_det_has_every_loss_of_the_paper() -> None:
-    _, report = _report(_targets())
+    caption = Target(torch.zeros(0, 4), (), "image", "a red star beside a ring")
+    _, report = _report([*_targets(), caption])
     layers = {
         f"{name}{place}"
         for name in ("object", "l1", "giou")
         for place in ("", "_aux", "_proposals", "_denoising")
     }
-    names = {"align", "align_aux", "naming", "distillation", "text_denoising", "matched"}
-    assert set(report.parts) == layers | names
+    names = {"align", "align_aux", "naming", "distillation", "text_denoising", "caption"}
+    assert set(report.parts) == layers | names | {"matched"}
     assert all(part > 0 for part in report.parts.values())
 
 
