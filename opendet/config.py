@@ -20,6 +20,7 @@ from opendet.model.config import DetectorConfig, NamerConfig
 from opendet.section import Section, explain
 from opendet.train.config import TrainConfig
 from opendet.train.objective_config import ObjectiveConfig
+from opendet.train.text_config import TextConfig
 
 
 class RunConfig(Section):
@@ -35,7 +36,8 @@ class RunConfig(Section):
 
 class Config(Section):
     """A whole configuration. The sections up to `shards`, `train`, `evaluate` and `report` have the
-    names of the stages; `detector`, `namer`, `loader` and `objective` are what `train` trains."""
+    names of the stages; `detector`, `namer`, `loader`, `objective` and `text` are what `train`
+    trains and by what."""
 
     run: RunConfig = RunConfig()
     source: SourceConfig = SourceConfig()
@@ -51,6 +53,7 @@ class Config(Section):
     namer: NamerConfig = NamerConfig()
     loader: LoaderConfig = LoaderConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
+    text: TextConfig = TextConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     report: ReportConfig = ReportConfig()

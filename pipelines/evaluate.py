@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from opendet.build import Build
-from opendet.curate.clip import open_clip_of
 from opendet.data.dataset import EvaluationSet
 from opendet.entry import stage_main
 from opendet.evaluation.evaluate import evaluate
@@ -15,6 +14,7 @@ from opendet.predict import Detector
 from opendet.predict_config import PredictConfig
 from opendet.shard_set import ShardSet
 from opendet.sources.scenes import SceneVocabulary
+from opendet.train.text_tower import tower_of
 
 
 def main(build: Build) -> None:
@@ -28,20 +28,21 @@ def main(build: Build) -> None:
             beams=config.beams,
         )
         detector = Detector.load(build.stage_folder("train") / "model", asked)
-        clip, choice = open_clip_of(build.stage_folder("clip"))
+        cache = build.work("text", "towers").root
+        tower, template = tower_of(build.stage_folder("clip"), build.config.text, cache=cache)
         samples = EvaluationSet(ShardSet.open(build.stage_folder("shards"), split=config.split))
         judged = evaluate(
             detector.detect,
             samples.samples(),
-            clip.encode_texts,
+            tower.encode_texts,
             tiers_of(build),
             config,
-            taught_as=choice.template,
+            taught_as=template,
         )
         write_predictions(folder / "predictions.parquet", judged.predictions)
         return dict(judged.metrics["evaluate"])
 
-    fingerprint = build.fingerprint("evaluate", config)
+    fingerprint = build.fingerprint("evaluate", config, build.config.text)
     build.run_whole("evaluate", fingerprint, inputs=inputs, make=make)
 
 

@@ -30,15 +30,16 @@ def main(build: Build) -> None:
 def job_of(build: Build) -> tuple[Job, str, dict[str, str]]:
     """What is to be trained, where, the stage's fingerprint, and what the model is made from."""
     config = build.config
-    sections = (config.train, config.loader, config.detector, config.namer, config.objective)
+    recipe = Recipe(config.train, config.loader, config.detector, config.namer, config.objective)
     inputs = build.stamps("shards", "clip")
     if config.train.start_from:
         inputs["start_from"] = content_of(config.train.start_from)
-    fingerprint = build.fingerprint("train", *sections)
+    fingerprint = build.fingerprint("train", *recipe.sections(), config.text)
     run = f"run-{digest_of(sorted(inputs.values()))[:16]}"
     work_folder = build.work("train", fingerprint).root / run
     shards, clip = build.stage_folder("shards"), build.stage_folder("clip")
-    return Job(Recipe(*sections), shards, clip, work_folder), fingerprint, inputs
+    cache = build.work("text", "towers").root
+    return Job(recipe, shards, clip, config.text, cache, work_folder), fingerprint, inputs
 
 
 if __name__ == "__main__":

@@ -12,12 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from opendet.bench import (
+    forward,
     naming,
     records,
     tier1_alignment,
     tier1_exact,
     tier1_joint,
     tier1_naming,
+    training_cost,
 )
 from opendet.bench.harness import Bench, Place, Row, run_bench
 from opendet.bench.loader import loader
@@ -33,6 +35,8 @@ BENCHES: dict[str, Bench] = {
     "tier1-naming": tier1_naming.measure,
     "loader": loader,
     "naming": naming.measure,
+    "forward": forward.measure,
+    "training-cost": training_cost.measure,
     "localisation": localisation,
     "whole-model": whole_model,
 }

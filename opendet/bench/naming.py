@@ -6,7 +6,7 @@ limit, which is the worst case for ours and for theirs.
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -100,8 +100,11 @@ def times(
     }
 
 
-def random_namer(sizes: dict[str, int]) -> T5Namer:
-    """A namer with random weights whose next token hangs on the prompt and on those before."""
+def random_namer(sizes: dict[str, int], *, lora_rank: int = 0) -> T5Namer:
+    """A namer with random weights whose next token hangs on the prompt and on those before.
+
+    With a rank its head is a LoRA head.
+    """
     from transformers import T5Config, T5ForConditionalGeneration
 
     fixed = {"feed_forward_proj": "gated-gelu", "decoder_start_token_id": 0}
@@ -114,17 +117,20 @@ def random_namer(sizes: dict[str, int]) -> T5Namer:
     head = torch.randn(shape, generator=generator) * 4 * sizes["d_model"] ** -0.5
     t5.lm_head.weight = torch.nn.Parameter(head)  # as sure of a token as a trained one
     tokenizer = _tell_tokens_apart(sizes["vocab_size"])
-    return T5Namer(t5, tokenizer, NamerConfig(head="full")).eval()
+    head_kind: Literal["lora", "full"] = "lora" if lora_rank else "full"
+    config = NamerConfig(head=head_kind, lora_rank=lora_rank or 1)
+    return T5Namer(t5, tokenizer, config).eval()
 
 
 def _tell_tokens_apart(count: int) -> Any:
     """A tokenizer that has a word for every token, so that equal names are equal tokens."""
-    from tokenizers import Tokenizer, models
+    from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     words = {PAD: 0, END: 1, **{f"w{i}": i for i in range(2, count)}}
     make: Any = PreTrainedTokenizerFast
     model = Tokenizer(models.WordLevel(words, unk_token=PAD))
+    model.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return make(tokenizer_object=model, pad_token=PAD, eos_token=END)
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from opendet.build import Build
 from opendet.console import exit_code_of, interrupt_on_sigterm
-from opendet.curate.clip import open_clip_of
 from opendet.train.distributed import Ranks, joined
 from opendet.train.recipe import Recipe
 from opendet.train.run import train
+from opendet.train.text_config import TextConfig
+from opendet.train.text_tower import tower_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +29,21 @@ class Job:
     """The folder of the stage `shards`."""
     clip: Path
     """The folder of the stage `clip`."""
+    text: TextConfig
+    """Which tower teaches the names."""
+    text_cache: Path
+    """What towers have said already."""
     work_folder: Path
 
     def run(self, ranks: Ranks) -> Path:
         """Train as one of the ranks; the model's folder."""
-        clip, choice = open_clip_of(self.clip)
+        tower, template = tower_of(self.clip, self.text, cache=self.text_cache)
         return train(
             self.recipe,
             self.shards,
             self.work_folder,
-            clip=clip,
-            template=choice.template,
+            clip=tower,
+            template=template,
             ranks=ranks,
         )
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from opendet.data.config import LoaderConfig
 from opendet.model.config import DetectorConfig, NamerConfig
+from opendet.section import Section
 from opendet.train.config import TrainConfig
 from opendet.train.objective_config import ObjectiveConfig
 
@@ -31,6 +32,9 @@ class Recipe:
     detector: DetectorConfig
     namer: NamerConfig
     objective: ObjectiveConfig
+
+    def sections(self) -> tuple[Section, ...]:
+        return (self.train, self.loader, self.detector, self.namer, self.objective)
 
     def identity(self) -> Identity:
         """Every knob that changes a weight."""

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from opendet.curate.clip import open_clip_of
 from opendet.train.text_cache import CachedTower, Tower
 from opendet.train.text_config import TextConfig
 
@@ -18,6 +19,21 @@ def open_tower(
     """
     tower = _loaded(config, build, device)
     return None if tower is None else CachedTower(tower, cache)
+
+
+def tower_of(clip_folder: Path, config: TextConfig, *, cache: Path) -> tuple[Tower, str]:
+    """The tower that teaches and judges a build's names, and the text that stands for a name.
+
+    `clip_folder` is that of the stage `clip`. The build's own CLIP is asked anew each time: a
+    vector's last bits hang on what else was in its batch, and a build must give the same bytes
+    whatever was asked before it.
+    """
+    clip, choice = open_clip_of(clip_folder)
+    if config.tower == "build":
+        return clip, config.template or choice.template
+    tower = open_tower(config, build=clip, cache=cache)
+    assert tower is not None
+    return tower, config.template or choice.template
 
 
 def _loaded(config: TextConfig, build: Tower | None, device: str) -> Tower | None:
