@@ -74,11 +74,14 @@ class T5Namer(nn.Module):
         sums, tokens = self.losses(prompts, names)
         return sums.sum() / tokens.sum().clamp(min=1)
 
-    def losses(self, prompts: Tensor, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def losses(
+        self, prompts: Tensor, names: Sequence[str], *, longest: int | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Each object's summed cross-entropy (N,) and its number of tokens (N,), both float32.
 
-        prompts (N, D_t), or (N, K, D_t) where an object has K, of any length; N names. With no
-        objects both are empty, and the sums still lead to the prompts and to every trained weight.
+        prompts (N, D_t), or (N, K, D_t) where an object has K, of any length; N names, cut after
+        `longest` tokens, the config's `max_new_tokens` where none is given. With no objects both
+        are empty, and the sums still lead to the prompts and to every trained weight.
         """
         assert len(prompts) == len(names), (prompts.shape, len(names))
         if not names:
@@ -87,7 +90,7 @@ class T5Namer(nn.Module):
             nothing = torch.stack([p.sum() for p in (prompts, *trained)]).sum() * 0.0
             empty = torch.zeros(0, device=prompts.device)
             return nothing.float() + empty, empty
-        labels = self.encode(names).to(prompts.device)
+        labels = self.encode(names, longest=longest).to(prompts.device)
         hidden = self._decode(self.embed(prompts), labels)
         real = labels != IGNORED  # the head is the widest product: padding does not go through it
         logits = self.head(hidden[real]).float()  # (tokens, V)
@@ -151,13 +154,13 @@ class T5Namer(nn.Module):
         embeddings: Tensor = self.scale * self.project(unit)
         return embeddings[:, None] if prompts.dim() == 2 else embeddings
 
-    def encode(self, names: Sequence[str]) -> Tensor:
+    def encode(self, names: Sequence[str], *, longest: int | None = None) -> Tensor:
         """Labels (N, T) int64 with the end token, `IGNORED` where padded."""
         encoded = self.tokenizer(
             list(names),
             padding=True,
             truncation=True,
-            max_length=self.config.max_new_tokens,
+            max_length=longest or self.config.max_new_tokens,
             return_tensors="pt",
         )
         ids: Tensor = encoded["input_ids"]

@@ -136,5 +136,7 @@ def _captions(
     places = torch.tensor(images, device=best.device)[:, None].expand_as(best)
     prompts = detector.prompt(output, places.flatten(), best.flatten())
     captions = [truths.captions[image] or "" for image in images]
-    sums, tokens = detector.namer.losses(prompts.view(*best.shape, -1), captions)
+    sums, tokens = detector.namer.losses(
+        prompts.view(*best.shape, -1), captions, longest=config.caption_tokens
+    )
     return {"caption": Cost(sums.sum(), tokens.sum())}

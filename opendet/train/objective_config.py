@@ -70,6 +70,8 @@ class ObjectiveConfig(Section):
     """Cross-entropy of an image's caption, read from its best queries, on images without boxes."""
     caption_queries: PositiveInt = 10
     """So many queries of an image make its caption."""
+    caption_tokens: PositiveInt = 40
+    """Captions are cut after so many tokens."""
     naming_boxes: Literal["predicted", "target"] = "predicted"
     """Where a prompt that looks at its box looks in training. `target`, a little shaken, teaches
     names before boxes are found; at test it is always the predicted box."""

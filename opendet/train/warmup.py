@@ -59,6 +59,7 @@ def _teach(
     namer: "T5Namer", names: list[str], vectors: Tensor, config: WarmupConfig, seed: int
 ) -> float:
     namer.train()
+    frozen = _taught_apart(namer)
     trained = [parameter for parameter in namer.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, weight_decay=0.0)
     deviation = config.noise * vectors.std()
@@ -82,7 +83,18 @@ def _teach(
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)  # last: the detector's first step begins clean
             advance(step + 1)
+    for parameter in frozen:
+        parameter.requires_grad_(requires_grad=False)
     return float(loss.detach())
+
+
+def _taught_apart(namer: "T5Namer") -> list[Tensor]:
+    """A frozen head's matrix, trained in this lesson where nothing was pretrained: for a T5 made on
+    the spot the lesson is the pretraining, and LoRA begins after it."""
+    frozen = [] if namer.head.base.requires_grad or namer.config.t5 != "tiny" else [namer.head.base]
+    for parameter in frozen:
+        parameter.requires_grad_()
+    return frozen
 
 
 def _rows(count: int, batch_size: int, seed: int) -> Iterator[list[int]]:

@@ -175,6 +175,17 @@ def test_a_captioned_image_teaches_its_caption_and_is_no_background() -> None:
     assert other.parts["object"] > 0
 
 
+def test_captions_are_longer_than_names() -> None:
+    words = " ".join(["a red star beside a ring"] * 6)
+    caption = Target(torch.zeros(0, 4), (), "image", words)
+    short = _report([caption, caption], caption_tokens=3)[1].parts["caption"]
+    long = _report([caption, caption], caption_tokens=60)[1].parts["caption"]
+    other = Target(torch.zeros(0, 4), (), "image", words + " under a disc")
+    cut = _report([other, other], caption_tokens=3)[1].parts["caption"]
+    assert cut == short
+    assert long != short
+
+
 def test_detached_prompts_send_no_gradient_into_the_detector() -> None:
     knobs: dict[str, object] = {"distillation_weight": 0, "detach_prompts_until": 4}
     detector, report = _report(_targets(), **knobs)

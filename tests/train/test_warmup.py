@@ -39,6 +39,15 @@ def test_the_same_seed_gives_the_same_namer_and_another_does_not() -> None:
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
+def test_the_lesson_is_the_pretraining_of_a_t5_that_had_none() -> None:
+    namer = build_namer()
+    assert namer.config.head == "lora"
+    before = namer.head.base.clone()
+    warm_namer(namer, _vectors(), WarmupConfig(steps=3, batch_size=4), seed=0)
+    assert not torch.equal(namer.head.base, before)
+    assert not namer.head.base.requires_grad, "from here on LoRA alone is trained"
+
+
 def test_nothing_to_teach() -> None:
     namer = build_namer()
     before = {name: tensor.clone() for name, tensor in own_tensors(namer).items()}
