@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from opendet.progress import progress
@@ -88,10 +88,11 @@ def _teach(
     return float(loss.detach())
 
 
-def _taught_apart(namer: "T5Namer") -> list[Tensor]:
+def _taught_apart(namer: "T5Namer") -> list[nn.Parameter]:
     """A frozen head's matrix, trained in this lesson where nothing was pretrained: for a T5 made on
     the spot the lesson is the pretraining, and LoRA begins after it."""
-    frozen = [] if namer.head.base.requires_grad or namer.config.t5 != "tiny" else [namer.head.base]
+    made_here = namer.config.t5 == "tiny"
+    frozen = [p for p in (namer.head.base,) if made_here and not p.requires_grad]
     for parameter in frozen:
         parameter.requires_grad_()
     return frozen
