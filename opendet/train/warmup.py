@@ -84,7 +84,7 @@ def _teach(
             optimizer.zero_grad(set_to_none=True)  # last: the detector's first step begins clean
             advance(step + 1)
     for parameter in frozen:
-        parameter.requires_grad_(requires_grad=False)
+        parameter.requires_grad_(False)
     return float(loss.detach())
 
 
