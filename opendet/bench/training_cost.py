@@ -81,6 +81,9 @@ def costs(
 ) -> dict[str, Any]:
     """Of batches of one image; medians over the rounds, after one that is not counted."""
     torch.manual_seed(0)
+    on_gpu = device.startswith("cuda")
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()  # of the measurement before
     rank = 16 if head == "lora" else 0
     detector = OpenDetector(config, random_namer(t5_sizes, lora_rank=rank)).to(device).train()
     width = detector.namer.prompt_width
@@ -104,7 +107,7 @@ def costs(
         optimizer.zero_grad(set_to_none=True)
         settle()
         whole.append(time.perf_counter() - start)
-    peak = torch.cuda.max_memory_allocated() if device.startswith("cuda") else 0
+    peak = torch.cuda.max_memory_allocated() if on_gpu else 0
     with watch(detector, settle) as told, cast:
         step(batch, StepDraws(0, 0))
     order = (*PARTS, OTHER)

@@ -61,7 +61,10 @@ class QuerySelection(nn.Module):
         valid = self._keep(ranked.gather(1, best))
         fewest, most = torch.stack(valid.sum(1).aminmax()).tolist()
         if not fewest:  # attention over no query at all is NaN, or dies of its shape
-            raise FloatingPointError("no token of an image has a finite score")
+            # training knows the images' keys, and says which they were
+            raise (FloatingPointError if self.training else ValueError)(
+                "no token of an image has a finite score: it or the detector's weights hold NaN"
+            )
         best = best[:, :most]
         valid = valid[:, : best.shape[1]]
         tokens = projected.gather(1, best[..., None].expand(-1, -1, projected.shape[-1]))

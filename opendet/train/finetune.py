@@ -18,11 +18,19 @@ UNFIT = ("wo",)
 
 
 def adapt(detector: OpenDetector, config: LoraConfig, *, seed: int) -> None:
-    """Freeze the detector and give the linear layers of `config.modules` a correction of zero."""
+    """Freeze the detector and give the linear layers of `config.modules` a correction of zero.
+
+    Raises ValueError where those have none, such as a ResNet.
+    """
     head = detector.namer.head
+    linears = list(_linears(detector, config))
+    if not linears:
+        raise ValueError(
+            f"train.lora.modules: {', '.join(config.modules)} of this detector has no linear layer"
+        )
     for parameter in detector.parameters():
         parameter.requires_grad_(False)
-    for name, parent, child in list(_linears(detector, config)):
+    for name, parent, child in linears:
         own_seed = seed + zlib.crc32(name.encode())
         adapted = LoraLinear.of(child, rank=config.rank, alpha=config.alpha, seed=own_seed)
         setattr(parent, name.rpartition(".")[2], adapted)

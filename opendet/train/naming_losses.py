@@ -70,7 +70,7 @@ def naming_costs(
         "distillation": _distil(prompts, named, truths),
         "text_denoising": Cost(sums[count:].sum(), tokens[count:].sum()),
     }
-    return {**costs, **_captions(detector, output, truths, config)}
+    return {**costs, **_captions(detector, output, truths, draws, config)}
 
 
 def _looked_at(
@@ -123,7 +123,11 @@ def _distil(prompts: Tensor, named: Named, truths: Truths) -> Cost:
 
 
 def _captions(
-    detector: OpenDetector, output: DetectorOutput, truths: Truths, config: ObjectiveConfig
+    detector: OpenDetector,
+    output: DetectorOutput,
+    truths: Truths,
+    draws: StepDraws,
+    config: ObjectiveConfig,
 ) -> dict[str, Cost]:
     """The captions of images without boxes, read from their best queries (GenerateU)."""
     if not config.caption_weight:
@@ -135,6 +139,8 @@ def _captions(
     best = scores.topk(min(config.caption_queries, scores.shape[1]), 1).indices  # (N, K)
     places = torch.tensor(images, device=best.device)[:, None].expand_as(best)
     prompts = detector.prompt(output, places.flatten(), best.flatten())
+    if draws.step < config.detach_prompts_until:
+        prompts = prompts.detach()
     captions = [truths.captions[image] or "" for image in images]
     sums, tokens = detector.namer.losses(
         prompts.view(*best.shape, -1), captions, longest=config.caption_tokens

@@ -59,7 +59,7 @@ class ObjectiveConfig(Section):
     naming_weight: NonNegativeFloat = 1.0
     """Cross-entropy of the names that the T5 writes for matched queries."""
     detach_prompts_until: NonNegativeInt = 0
-    """Steps in which naming sends no gradient into the detector."""
+    """Steps in which naming and captions send no gradient into the detector."""
     distillation_weight: NonNegativeFloat = 1.0
     """1 - cosine of the prompt and the text vector of the name, where vectors are given."""
     text_denoising_weight: NonNegativeFloat = 1.0

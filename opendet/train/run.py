@@ -14,6 +14,7 @@ from opendet.files import exclusive_lock, sha256_of, write_json_durably
 from opendet.model.detector import OpenDetector
 from opendet.shard_set import ShardSet
 from opendet.train import checkpoint
+from opendet.train.checkpoint import Checkpoint
 from opendet.train.distributed import Ranks, device_of
 from opendet.train.export import Resize, export_model, read_card
 from opendet.train.finetune import adapt, merge_adapters
@@ -22,7 +23,14 @@ from opendet.train.metrics_log import Series
 from opendet.train.objective import Objective
 from opendet.train.randomness import reproducible
 from opendet.train.recipe import Identity, Recipe, require_same_identity
-from opendet.train.start import begin_detector, begin_namer, content_of, import_weights, is_own
+from opendet.train.start import (
+    begin_detector,
+    begin_namer,
+    content_of,
+    import_weights,
+    is_own,
+    warn_of_cut_names,
+)
 from opendet.train.state import TrainingState
 from opendet.train.text_vectors import TextTower, TextVectors, names_of, vectors_of
 from opendet.train.training_step import TrainingStep
@@ -75,6 +83,7 @@ def train(
     process trains there.
     """
     ranks = ranks or Ranks(device_of(recipe.train.device))
+    _require_agreement(recipe)
     identity = {
         **recipe.identity(),
         "shards": _manifest_hash(shards_folder),
@@ -89,13 +98,34 @@ def train(
             _require_objects(shards, recipe.loader.split)
             names = names_of(shards)
             with ranks.leader_first():
+                last = _last_checkpoint(place)
                 vectors = _vectors(names, clip, template, place)
-                state = _state(recipe, place, shards, names, vectors)
+                state = _state(recipe, place, shards, names, vectors, last)
             _train(recipe, place, state, vectors)
             if ranks.leads:
                 _export(recipe, place, state)
             ranks.wait()
     return place.model
+
+
+def _require_agreement(recipe: Recipe) -> None:
+    """Raises ValueError for switches that shut each other out."""
+    train, namer = recipe.train, recipe.namer
+    unfreezes = namer.unfreeze_head_at is not None
+    if train.finetune == "lora" and unfreezes:
+        raise ValueError("train.finetune: lora freezes the head: leave namer.unfreeze_head_at out")
+    if train.finetune == "lora" and not train.start_from:
+        raise ValueError("train.finetune: lora keeps the weights as they are: set train.start_from")
+    if namer.head == "full" and unfreezes:
+        raise ValueError("namer.unfreeze_head_at: a full head is never frozen: leave it out")
+
+
+def _last_checkpoint(place: _Workplace) -> Checkpoint | None:
+    """Raises ValueError if it is of another run, before anything of that run is replaced."""
+    last = checkpoint.load_latest(place.checkpoints)
+    if last:
+        require_same_identity(last.state["identity"], place.identity, what=str(place.checkpoints))
+    return last
 
 
 def _state(
@@ -104,25 +134,21 @@ def _state(
     shards: ShardSet,
     names: list[str],
     vectors: TextVectors | None,
+    last: Checkpoint | None,
 ) -> TrainingState:
     """Where training stands: at the last checkpoint, else at step 0 with a warmed namer."""
     config, ranks = recipe.train, place.ranks
     namer = begin_namer(recipe, names, vectors).to(ranks.device)
-    last = checkpoint.load_latest(place.checkpoints)
+    if ranks.leads:
+        warn_of_cut_names(namer, names)
     lesson = None
-    if last:
-        require_same_identity(last.state["identity"], place.identity, what=str(place.checkpoints))
-    elif not is_own(config.start_from):
+    if not last and not is_own(config.start_from):
         lesson = warm_namer(namer, vectors, config.warmup, seed=config.seed)
     detector = begin_detector(recipe, namer)
     if config.start_from and not is_own(config.start_from) and not last:
         import_weights(detector, config.start_from, place.folder / "start_from.json")
     detector.to(ranks.device)
     if config.finetune == "lora":
-        if recipe.namer.unfreeze_head_at is not None:
-            raise ValueError(
-                "train.finetune: lora freezes the head: leave namer.unfreeze_head_at out"
-            )
         adapt(detector, config.lora, seed=config.seed)
     examples = ExampleSet(shards, recipe.loader)
     state = TrainingState(

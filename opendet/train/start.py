@@ -56,6 +56,18 @@ def begin_namer(recipe: Recipe, names: list[str], text: TextVectors | None) -> T
     return namer
 
 
+def warn_of_cut_names(namer: T5Namer, names: list[str]) -> None:
+    """Say in one line which names the namer cannot learn whole."""
+    most = namer.config.max_new_tokens
+    told = zip(names, namer.tokenizer(names)["input_ids"], strict=True) if names else ()
+    cut = [name for name, tokens in told if len(tokens) > most]
+    if cut:
+        log.warning(
+            "%d of %d names are longer than namer.max_new_tokens, %d, and are cut, such as `%s`",
+            *(len(cut), len(names), most, cut[0]),
+        )
+
+
 def begin_detector(recipe: Recipe, namer: T5Namer) -> OpenDetector:
     """A detector around the namer, with the weights of the folder to begin with.
 

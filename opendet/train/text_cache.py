@@ -21,6 +21,9 @@ from opendet.files import write_durably
 
 Vectors = NDArray[np.float32]
 
+_DAMAGE = (pa.ArrowException, OSError, LookupError, SystemError)
+"""What pyarrow raises for a file with a wrong bit in its structure."""
+
 
 class Tower(Protocol):
     """A frozen text tower."""
@@ -76,10 +79,18 @@ class CachedTower:
             column = table["vector"].combine_chunks()
             rows = column.flatten().to_numpy().reshape(len(table), -1)
             texts = table["text"].to_pylist()
-        except (pa.ArrowInvalid, KeyError, ValueError) as error:
+            known = {text: row for row, text in enumerate(texts)}
+            if len(known) < len(texts) or not _are_units(rows):
+                raise ValueError("a text is there twice, or a row is no unit vector")
+        except (*_DAMAGE, ValueError) as error:
             said = " ".join(str(error).split())[:100]
             raise ValueError(f"{self._path} is damaged ({said}): remove it") from error
-        return {text: row for row, text in enumerate(texts)}, rows
+        return known, rows
+
+
+def _are_units(rows: Vectors) -> bool:
+    with np.errstate(over="ignore", invalid="ignore"):  # what a wrong bit makes is what is sought
+        return bool(np.allclose(np.linalg.norm(rows, axis=1), 1, atol=0.01))
 
 
 def _write(path: Path, texts: list[str], rows: Vectors) -> None:

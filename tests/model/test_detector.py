@@ -184,3 +184,11 @@ def test_a_glimpse_is_the_box_of_its_own_image() -> None:
     torch.testing.assert_close(samples[1, 0], maps[0, 0, :, 2:].reshape(2, 2, 2).mean(1))
     torch.testing.assert_close(samples[2, 0, 0, 0], maps[1, 0, :2, :2].mean())
     assert sample_boxes(maps, places[:0], boxes[:0], side=2).shape == (0, 1, 2, 2)
+
+
+def test_weights_of_nan_are_one_clear_line_at_test() -> None:
+    detector = build_detector().eval()
+    with torch.no_grad():
+        detector.selection.object_head.weight.fill_(float("nan"))
+    with pytest.raises(ValueError, match="no token of an image has a finite score"):
+        detector(torch.rand(1, 3, 64, 64), torch.tensor([[64, 64]]))

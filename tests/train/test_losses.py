@@ -139,6 +139,14 @@ def test_same_names_are_positives() -> None:
     assert wider[0, 0].tolist() == [1, 1, 1, 0]
 
 
+def test_same_names_are_told_apart_in_float32_under_autocast() -> None:
+    """bf16 has no number between .9883 and .9922: in it .9902 would be below .99."""
+    texts = torch.tensor([[[1.0, 0.0], [0.9902, (1 - 0.9902**2) ** 0.5]]])
+    with torch.autocast("cpu", torch.bfloat16):
+        same, _ = same_name_targets(texts, torch.ones(1, 2, dtype=torch.bool), threshold=0.99)
+    assert same.all()
+
+
 def test_names_in_between_are_ignored() -> None:
     everyone = torch.ones(1, 4, dtype=torch.bool)
     same, counted = same_name_targets(_texts(), everyone, threshold=0.99, ignore=0.9)

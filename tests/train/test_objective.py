@@ -95,6 +95,21 @@ def test_every_parameter_gets_a_finite_gradient_with_and_without_targets(
         assert missing == []
 
 
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_in_bf16_every_parameter_gets_a_finite_gradient_in_float32(config: DetectorConfig) -> None:
+    caption = Target(torch.zeros(0, 4), (), "image", "a red star beside a ring")
+    for targets in ([_targets()[0], caption], [no_targets(), no_targets()]):
+        with torch.autocast("cpu", torch.bfloat16):
+            detector, report = _report(targets, config, naming_boxes="target")
+        assert report.total.dtype == torch.float32
+        report.total.backward()  # type: ignore[no-untyped-call]
+        for name, parameter in detector.named_parameters():
+            if parameter.requires_grad:
+                assert parameter.grad is not None, name
+                assert parameter.grad.dtype == torch.float32, name
+                assert parameter.grad.isfinite().all(), name
+
+
 def test_without_a_teacher_the_aligners_still_get_a_gradient() -> None:
     detector = build_detector().train()
     step = TrainingStep(detector, Objective(ObjectiveConfig(), None))
@@ -188,7 +203,8 @@ def test_captions_are_longer_than_names() -> None:
 
 def test_detached_prompts_send_no_gradient_into_the_detector() -> None:
     knobs: dict[str, object] = {"distillation_weight": 0, "detach_prompts_until": 4}
-    detector, report = _report(_targets(), **knobs)
+    caption = Target(torch.zeros(0, 4), (), "image", "a red star beside a ring")
+    detector, report = _report([*_targets(), caption], **knobs)
     report.total.backward()  # type: ignore[no-untyped-call]
     grads = [p.grad for n, p in detector.named_parameters() if n.startswith("prompts.")]
     assert all(grad is None or not grad.any() for grad in grads)

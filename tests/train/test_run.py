@@ -97,6 +97,18 @@ def test_another_recipe_is_refused_in_one_line(undisturbed: Path, shards: Path) 
         train(RECIPE, shards, undisturbed, clip=None)
 
 
+def test_a_refused_run_leaves_all_as_it_was(
+    undisturbed: Path, shards: Path, tmp_path: Path
+) -> None:
+    """The text vectors of an unfinished run may be another machine's, and could not be had back."""
+    work = Path(shutil.copytree(undisturbed, tmp_path / "work", ignore=lambda *_: {"model"}))
+    vectors = work / "text_vectors.safetensors"
+    before = vectors.read_bytes()
+    with pytest.raises(ValueError, match=r"clip was hash a \{name\} and is hash \{name\}"):
+        train(RECIPE, shards, work, clip=HashTower(), template="{name}")
+    assert vectors.read_bytes() == before
+
+
 def test_a_knob_that_changes_no_weight_is_not_refused(undisturbed: Path, shards: Path) -> None:
     run(shards, undisturbed, changed(log_every=1, keep=3))
 

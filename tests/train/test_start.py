@@ -17,7 +17,9 @@ from transformers import MMGroundingDinoForObjectDetection as GroundingDino
 from opendet.train.config import LoraConfig
 from opendet.train.export import load_detector
 from opendet.train.recipe import Recipe
+from opendet.train.start import warn_of_cut_names
 from opendet.train.weights import own_tensors
+from tests.model.worlds import TINY_NAMER, build_namer
 
 VALUES = "model.encoder.layers.0.deformable_layer.self_attn.value_proj.weight"
 
@@ -102,6 +104,31 @@ def test_corrections_and_an_unfreezing_head_exclude_each_other(
     both = replace(recipe, namer=recipe.namer.model_copy(update={"unfreeze_head_at": 0.5}))
     with pytest.raises(ValueError, match=r"leave namer\.unfreeze_head_at out"):
         run(shards, tmp_path, both)
+
+
+def test_corrections_need_weights_to_correct(general: Path, shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"set train\.start_from"):
+        run(shards, tmp_path, changed(finetune="lora"))
+    convolutions = LoraConfig(modules=("backbone",))
+    recipe = changed(finetune="lora", lora=convolutions, start_from=str(general))
+    with pytest.raises(ValueError, match="backbone of this detector has no linear layer"):
+        run(shards, tmp_path, recipe)
+
+
+def test_a_full_head_is_not_unfrozen(shards: Path, tmp_path: Path) -> None:
+    namer = RECIPE.namer.model_copy(update={"head": "full", "unfreeze_head_at": 0.5})
+    with pytest.raises(ValueError, match="a full head is never frozen"):
+        run(shards, tmp_path, replace(RECIPE, namer=namer))
+
+
+def test_names_that_are_cut_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    namer = build_namer(TINY_NAMER.model_copy(update={"max_new_tokens": 5}))
+    with caplog.at_level(logging.WARNING, logger="opendet"):
+        warn_of_cut_names(namer, ["star", "star " * 9])
+        warn_of_cut_names(namer, ["star"])
+        warn_of_cut_names(namer, [])
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.startswith("1 of 2 names are longer than namer.max_new_tokens, 5, and are cut")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,8 @@
 """What a tower has said is kept, and said again to every process."""
 
 import multiprocessing
+import random
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,6 +77,27 @@ def test_a_damaged_file_is_one_clear_line(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(ValueError, match=r"is damaged .*remove it"):
         tower.encode_texts(["red"])
+
+
+def test_no_wrong_bit_is_more_than_one_clear_line(tmp_path: Path) -> None:
+    """Bits of the numbers themselves go unseen: the file has no checksum."""
+    tower = CachedTower(HashTextEncoder(8), tmp_path)
+    texts = [f"a {number}" for number in range(20)]
+    tower.encode_texts(texts)
+    [path] = tmp_path.glob("*.arrow")
+    whole = path.read_bytes()
+    drawn = random.Random(0)
+    refused = 0
+    for _ in range(200):
+        damaged = bytearray(whole)
+        damaged[drawn.randrange(len(whole))] ^= 1 << drawn.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            assert tower.encode_texts(texts[1:2]).shape == (1, 8)
+        except ValueError as error:
+            assert re.search(r"is damaged .*remove it$", str(error))  # noqa: PT017
+            refused += 1
+    assert refused > 20
 
 
 def test_no_texts_are_no_rows(tmp_path: Path) -> None:
