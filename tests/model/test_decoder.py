@@ -8,6 +8,7 @@ from transformers.models.deformable_detr.modeling_deformable_detr import Deforma
 from opendet.model.config import DetectorConfig
 from opendet.model.decoder import DecoderLayer
 from opendet.model.features import FeatureTokens, join_levels
+from tests.model.worlds import build_detector
 
 SHAPES = ((6, 8), (3, 4))
 WIDTH, HEADS, POINTS = 32, 4, 3
@@ -105,3 +106,26 @@ def test_blocked_queries_are_not_seen() -> None:
         after = layer(changed, positions, references, memory, blocked)
     torch.testing.assert_close(before[:, :3], after[:, :3])
     assert (before[:, 3:] - after[:, 3:]).abs().max() > 0.1
+
+
+def test_boxes_look_forward_twice_and_references_stop_the_gradient() -> None:
+    """A layer's box teaches its own head and the one before, not those further back; queries teach
+    neither the proposals' boxes nor their tokens."""
+    detector = build_detector().train()
+    output = detector(torch.rand(1, 3, 64, 64), torch.tensor([[64, 64]]))
+    first, second, third = output.layers
+
+    def reaches(outputs: Tensor, module: nn.Module) -> bool:
+        weights = list(module.parameters())
+        grads = torch.autograd.grad(outputs.sum(), weights, retain_graph=True, allow_unused=True)
+        return any(grad is not None and bool(grad.any()) for grad in grads)
+
+    heads, selection = detector.decoder.box_heads, detector.selection
+    assert reaches(second.boxes_cxcywh, heads[0])
+    assert reaches(third.boxes_cxcywh, heads[1])
+    assert not reaches(third.boxes_cxcywh, heads[0])
+    assert not reaches(third.logits, heads[0])
+    assert reaches(output.proposals.boxes_cxcywh, selection.box_head)
+    assert not reaches(first.boxes_cxcywh, selection.box_head)
+    assert reaches(first.logits, selection.content)
+    assert not reaches(first.logits, selection.project)

@@ -55,3 +55,30 @@ def test_no_gradient_goes_into_the_boxes() -> None:
         detector.prompt(output, zero, zero, boxes).sum(), boxes, allow_unused=True
     )
     assert grad is None
+
+
+def test_a_gate_can_close() -> None:
+    """Gated, what was read can be forgotten; added to, it cannot."""
+    spread = {}
+    for gate in (True, False):
+        detector = build_detector(TINY_DETECTOR.model_copy(update={"distiller_gate": gate})).eval()
+        assert detector.prompts.distiller is not None
+        with torch.no_grad():
+            for reader in (
+                detector.prompts.distiller.from_backbone,
+                detector.prompts.distiller.from_encoder,
+            ):
+                last = reader.reweight.layers[-1]
+                last.weight.zero_()
+                last.bias.fill_(-100.0)
+            output = detector(torch.rand(2, 3, 64, 64), SIZES)
+            read = detector.prompts.distiller(
+                torch.randn(3, 32),
+                torch.tensor([0, 1, 1]),
+                torch.rand(3, 4) * 0.3 + 0.3,
+                output.features,
+                output.memory,
+            )
+        spread[gate] = float((read - read[:1]).abs().max())
+    assert spread[True] < 1e-6
+    assert spread[False] > 1e-3
