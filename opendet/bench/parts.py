@@ -25,7 +25,8 @@ class PartCosts:
 
     seconds: dict[str, float] = field(default_factory=dict)
     kept_bytes: dict[str, int] = field(default_factory=dict)
-    """Of different storages that autograd holds on to; parameters do not count."""
+    """Of different storages that autograd saved; parameters do not count, nor do the inputs of
+    layers under gradient checkpointing, which torch holds by other means."""
 
 
 @contextmanager

@@ -192,3 +192,13 @@ def test_weights_of_nan_are_one_clear_line_at_test() -> None:
         detector.selection.object_head.weight.fill_(float("nan"))
     with pytest.raises(ValueError, match="no token of an image has a finite score"):
         detector(torch.rand(1, 3, 64, 64), torch.tensor([[64, 64]]))
+
+
+def test_a_score_is_that_of_an_object_times_the_overlap_it_expects() -> None:
+    detector = build_detector(TINY_DETECTOR.model_copy(update={"iou_head": True})).eval()
+    with torch.no_grad():
+        output = detector(torch.rand(1, 3, 64, 64), torch.tensor([[64, 64]]))
+    overlaps = output.layers[-1].iou_logits
+    assert overlaps is not None
+    wanted = output.logits.sigmoid() * overlaps.sigmoid() * output.valid
+    torch.testing.assert_close(output.scores(), wanted)
