@@ -40,6 +40,10 @@ log = logging.getLogger(__name__)
 TEXTS = HashTextEncoder(TEXT_WIDTH)
 """The frozen text tower."""
 
+UNUSED = {"ObjectiveConfig": {"caption_tokens"}}
+"""Knobs that decide nothing here (no scene has a caption) and that came when runs had been kept:
+named in a run's settings they would make strangers of those."""
+
 Point = dict[str, float]
 """`step`, `cpu_seconds` (of training, up to there) and what `judge` says."""
 
@@ -73,7 +77,10 @@ class Trial:
         """All that decides the result, as JSON has it."""
         own = arm(self.parts, naming=self.naming, distilled=self.distilled)
         sections = (own.detector, own.namer, own.objective, TRAINING)
-        deciding = {type(one).__name__: one.model_dump(mode="json") for one in sections}
+        deciding = {
+            (name := type(one).__name__): one.model_dump(mode="json", exclude=UNUSED.get(name))
+            for one in sections
+        }
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self) | deciding))
         return plain
 

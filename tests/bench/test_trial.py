@@ -82,3 +82,10 @@ def test_what_decides_a_run_is_in_its_settings() -> None:
     )
     assert TINY.settings() != other.settings()
     assert TINY.settings()["milestones"] == [2, 4]
+
+
+def test_a_knob_that_came_later_and_decides_nothing_makes_no_stranger_of_a_kept_run() -> None:
+    told = TINY.settings()
+    for section, knobs in module.UNUSED.items():
+        assert not knobs & told[section].keys()
+        assert told[section], "all others decide"
