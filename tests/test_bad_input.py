@@ -105,6 +105,18 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
         edit(CONFIG_FILE, lambda c: c + b"\nembed: {batch: many}\n"),
         "embed.batch",
     ),
+    "a template without a name": (
+        edit(CONFIG_FILE, lambda c: c + b"\nevaluate: {template: a thing}\n"),
+        "evaluate.template: String should match pattern",
+    ),
+    "no pixels": (
+        edit(CONFIG_FILE, lambda c: c + b"\nloader: {shortest_edges: [0]}\n"),
+        "loader.shortest_edges.0: Input should be greater than 0",
+    ),
+    "sides the wrong way round": (
+        edit(CONFIG_FILE, lambda c: c + b"\nloader: {crop_sides: [60, 20]}\n"),
+        "crop_sides (60, 20): write the smallest side first",
+    ),
     "config not YAML": (edit(CONFIG_FILE, lambda c: c + b"\n: ]["), "tiny.yaml"),
     "config not UTF-8": (edit(CONFIG_FILE, lambda c: c + b"# \xff"), "tiny.yaml"),
     "config missing": (lambda p: (p / CONFIG_FILE).unlink(), "tiny.yaml is missing"),

@@ -3,10 +3,12 @@
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
 
+import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -50,17 +52,21 @@ GROUPS: dict[str, tuple[str, ...]] = {
 PLAIN_WIDTH = 160  # Columns where the output is no terminal.
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print and record. A missed goal is no error."""
     parser = argparse.ArgumentParser(prog="python -m opendet.bench", description=__doc__)
     parser.add_argument("names", nargs="*", help="benches or groups; default: all")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument(
+        "--device", default="cpu", choices=("cpu", "cuda"), help="what to measure on"
+    )
     parser.add_argument(
         "--budget-minutes", type=float, default=inf, help="no unit of work begins after so long"
     )
     parser.add_argument("--work", type=Path, default=Path(".opendet/bench"), help="kept units")
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="where the record lies")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
+    if asked.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: torch sees no GPU here; leave it out for the CPU")
     deadline = time.monotonic() + 60 * asked.budget_minutes
     for name in chosen(asked.names or list(BENCHES)):
         rows = run_bench(BENCHES[name], Place(asked.work / name, asked.device, deadline))

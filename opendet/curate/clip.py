@@ -36,7 +36,7 @@ class ClipConfig(Section):
     """Tag or file of weights for an open_clip name."""
     context: float = Field(default=0.05, ge=0, le=4)
     """How much of its longer side a box grows before it is cropped; 0 for the box alone."""
-    template: str = "{name}"
+    template: str = Field(default="{name}", pattern=r"\{name\}")
     """The text that stands for a name. Published models like `a photo of a {name}`."""
     batches: tuple[str, ...] = ()
     """Batches to learn from; empty for the first one of `train`, so that a new batch of images

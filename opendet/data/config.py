@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from opendet.data.kinds import KindChoice
 from opendet.section import Section
@@ -52,7 +52,7 @@ class LoaderConfig(Section):
     cache: bool = False
     """Keep decoded and resized images in memory, one for each size that was drawn: for data sets
     of some hundred images. With workers each of them keeps its own. The batches are the same."""
-    shortest_edges: tuple[int, ...] = Field(tuple(range(480, 801, 32)), min_length=1)
+    shortest_edges: tuple[PositiveInt, ...] = Field(tuple(range(480, 801, 32)), min_length=1)
     """Pixels of an image's shortest edge; one is drawn for each image."""
     longest_edge: int = Field(1333, ge=1)
     """Pixels of an image's longest edge at most; wins over the shortest edge."""
@@ -63,9 +63,9 @@ class LoaderConfig(Section):
     """
     crop: float = Field(0.5, ge=0, le=1)
     """Probability of cutting a part out before the last resize."""
-    crop_edges: tuple[int, ...] = Field((400, 500, 600), min_length=1)
+    crop_edges: tuple[PositiveInt, ...] = Field((400, 500, 600), min_length=1)
     """Shortest edge, in pixels, of the image of which a part is cut out; one is drawn."""
-    crop_sides: tuple[int, int] = (384, 600)
+    crop_sides: tuple[PositiveInt, PositiveInt] = (384, 600)
     """Smallest and largest side of the part, in pixels."""
     crop_keep: float = Field(0.0, ge=0, le=1)
     """A box that has less than this share of its area inside the part is dropped; 0 drops only
@@ -79,4 +79,10 @@ class LoaderConfig(Section):
         twice = next((batch for batch in batches if batches.count(batch) > 1), None)
         if twice:
             raise ValueError(f"mixture names the batch {twice} twice: give it one weight")
+        return self
+
+    @model_validator(mode="after")
+    def _smallest_first(self) -> Self:
+        if self.crop_sides[0] > self.crop_sides[1]:
+            raise ValueError(f"crop_sides {self.crop_sides}: write the smallest side first")
         return self

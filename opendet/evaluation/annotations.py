@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from opendet.evaluation.tables import Bools, Federation, Integers, TrueObjects
 
@@ -57,8 +57,8 @@ class CategoryEntry:
 class _Annotation:
     image_id: int
     category_id: int
-    bbox: tuple[float, float, float, float]
-    area: float | None = None
+    bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+    area: FiniteFloat | None = None
     iscrowd: int = 0
 
 
@@ -136,6 +136,8 @@ def read_json(kind: type[T], path: Path) -> T:
         return TypeAdapter(kind).validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise ValueError(f"{path} is missing") from error
+    except IsADirectoryError as error:
+        raise ValueError(f"{path} is a folder: name a JSON file in it") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(step) for step in first["loc"]) or "its root"

@@ -38,7 +38,7 @@ class EvaluateConfig(Section):
     reading: Literal["joined", "first", "mean", "max"] = "joined"
     """What stands for a detection's names: all beams in one text, the first beam alone, or each
     class's mean or largest cosine over the beams."""
-    template: str = "a {name}"
+    template: str = Field(default="a {name}", pattern=r"\{name\}")
     """Text that stands for a name or for the joined beams; best what the judge was trained on."""
     top_classes: int = Field(default=15, ge=1)
     """Classes that one detection's names are read as."""

@@ -51,6 +51,10 @@ def judge_results(
     chosen = known_protocol(protocol)
     judged_by = read_annotations(annotations)
     if images is None:
+        if model or clip or clip_weights or class_vectors:
+            raise ValueError(
+                "--model, --clip and --class-vectors are for making results: name --images too"
+            )
         found = read_results(results, judged_by)
     else:
         vectors = class_vectors

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from opendet.bench import records
-from opendet.bench.__main__ import BENCHES, GROUPS, chosen
+from opendet.bench.__main__ import BENCHES, GROUPS, chosen, main
 from opendet.bench.harness import Place, Row, at_least, at_most, code_of, paired, run_bench
 from opendet.bench.machine import machine
 from opendet.bench.timing import compare
@@ -125,6 +126,12 @@ def test_an_unknown_bench_is_one_clear_line() -> None:
     with pytest.raises(ValueError, match=r"no bench no-such; there are .*tier1") as refusal:
         chosen(["tier1", "no-such"])
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_one_clear_line() -> None:
+    with pytest.raises(ValueError, match="torch sees no GPU here"):
+        main(["tier1-exact", "--device", "cuda"])
 
 
 def test_groups_name_benches_that_there_are() -> None:

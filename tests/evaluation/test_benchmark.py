@@ -111,6 +111,27 @@ def test_the_command_on_files(tmp_path: Path) -> None:
     assert f"AP               {wanted['AP']:.4f}" in table.splitlines()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("a.json", "r.json", "--model", "m"), "name --images too"),
+        ((".", "r.json"), ". is a folder: name a JSON file in it"),
+        (("a.json", "."), ". is a folder: name a JSON file in it"),
+        (("nan.json", "r.json"), "annotations.0.area: Input should be a finite number"),
+        (("a.json", "r.json", "--protocol", "lviss"), "there are coco"),
+    ],
+)
+def test_a_wrong_command_is_one_line(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    file, results = random_lvis(2)
+    write_json(tmp_path / "a.json", file)
+    write_json(tmp_path / "r.json", results)
+    file["annotations"][0]["area"] = float("nan")
+    write_json(tmp_path / "nan.json", file)
+    ended = run_cli(tmp_path, "judge", *arguments)
+    assert ended.code == 1
+    assert said in ended.line
+
+
 def test_the_command_from_pictures_to_numbers(tmp_path: Path) -> None:
     """A detector and a text tower of real kinds, as small as they come."""
     known = pictures(tmp_path)
