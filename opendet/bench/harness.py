@@ -63,6 +63,21 @@ def paired(
     return Row(metric, mean, f">= {goal:g}" + ("" if allowing else ", > 2 errors"), holds, detail)
 
 
+def paired_by(
+    metric: str,
+    arm: Sequence[Mapping[str, float]],
+    other: Sequence[Mapping[str, float]],
+    score: str,
+    goal: float | None = None,
+    *,
+    allowing: bool = False,
+) -> Row:
+    """`paired` of one score of each seed's several."""
+    return paired(
+        metric, [one[score] for one in arm], [one[score] for one in other], goal, allowing=allowing
+    )
+
+
 def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
     """The mean and its standard error; the error of one value is unknown, NaN."""
     return fmean(values), stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan

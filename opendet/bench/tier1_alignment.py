@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from opendet.bench.harness import Place, Row, code_of, paired
+from opendet.bench.harness import Place, Row, code_of, paired_by
 from opendet.bench.synthetic import NAMES
 from opendet.bench.tier1_world import QueryWorld, Scenes, accuracy_by_tier, text_vectors
 from opendet.model.aligner import Aligner
@@ -52,19 +52,19 @@ def measure(place: Place) -> Iterator[Row]:
     both, one_way = found["bidirectional", "masked"], found["vision_to_language", "masked"]
     both_hot = found["bidirectional", "one_hot"]
     one_way_hot = found["vision_to_language", "one_hot"]
-    yield _paired("MAL: accuracy, frequent", both, both_hot, "frequent", 4)
-    yield _paired("MAL: accuracy, rare", both, both_hot, "rare")
-    yield _paired("MAL: accuracy, unseen", both, both_hot, "unseen")
-    yield _paired("MAL: s of true pairs", both, both_hot, "s_true", 0.2)
-    yield _paired("MAL: AUC of pairs", both, both_hot, "auc", 0, allowing=True)
-    yield _paired("MAL one way: accuracy, frequent", one_way, one_way_hot, "frequent")
-    yield _paired("MAL one way: accuracy, rare", one_way, one_way_hot, "rare")
-    yield _paired("MAL one way: accuracy, unseen", one_way, one_way_hot, "unseen", 6)
-    yield _paired("BVLA-M with MAL: accuracy, rare and unseen", both, one_way, "few", 2)
-    yield _paired(
+    yield paired_by("MAL: accuracy, frequent", both, both_hot, "frequent", 4)
+    yield paired_by("MAL: accuracy, rare", both, both_hot, "rare")
+    yield paired_by("MAL: accuracy, unseen", both, both_hot, "unseen")
+    yield paired_by("MAL: s of true pairs", both, both_hot, "s_true", 0.2)
+    yield paired_by("MAL: AUC of pairs", both, both_hot, "auc", 0, allowing=True)
+    yield paired_by("MAL one way: accuracy, frequent", one_way, one_way_hot, "frequent")
+    yield paired_by("MAL one way: accuracy, rare", one_way, one_way_hot, "rare")
+    yield paired_by("MAL one way: accuracy, unseen", one_way, one_way_hot, "unseen", 6)
+    yield paired_by("BVLA-M with MAL: accuracy, rare and unseen", both, one_way, "few", 2)
+    yield paired_by(
         "BVLA-M with MAL: accuracy, frequent", both, one_way, "frequent", -2, allowing=True
     )
-    yield _paired("BVLA-M without MAL: accuracy, rare and unseen", both_hot, one_way_hot, "few")
+    yield paired_by("BVLA-M without MAL: accuracy, rare and unseen", both_hot, one_way_hot, "few")
 
 
 def run_arm(direction: Direction, loss: Loss, *, seed: int, steps: int = STEPS) -> Scores:
@@ -138,17 +138,3 @@ def _all_arms(place: Place) -> dict[Arm, list[Scores]] | None:
         )
         found[direction, loss].append(scores)
     return None if place.done < place.asked else found
-
-
-def _paired(
-    metric: str,
-    arm: list[Scores],
-    other: list[Scores],
-    score: str,
-    goal: float | None = None,
-    *,
-    allowing: bool = False,
-) -> Row:
-    return paired(
-        metric, [one[score] for one in arm], [one[score] for one in other], goal, allowing=allowing
-    )

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Beta
 
-from opendet.bench.harness import Place, Row, at_least, at_most, code_of, mean_and_error, paired
+from opendet.bench.harness import Place, Row, at_least, at_most, code_of, mean_and_error, paired_by
 from opendet.model.heads import OBJECT_PRIOR
 from opendet.train.losses import focal_loss, joint_target, quality_loss
 from opendet.train.randomness import reproducible
@@ -165,5 +165,4 @@ def _rank_correlation(first: Tensor, second: Tensor) -> float:
 def _against_focal(
     metric: str, found: dict[Form, list[Scores]], form: Form, score: str, goal: float | None = None
 ) -> Row:
-    arm, other = ([one[score] for one in found[name]] for name in (form, "focal"))
-    return paired(metric, arm, other, goal)
+    return paired_by(metric, found[form], found["focal"], score, goal)

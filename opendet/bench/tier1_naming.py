@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
 from opendet.bench.arms import TEXT_WIDTH, namer_config
-from opendet.bench.harness import Place, Row, code_of, paired
+from opendet.bench.harness import Place, Row, code_of, paired_by
 from opendet.bench.language import teach_language
 from opendet.bench.synthetic import NAMES
 from opendet.bench.tier1_world import accuracy_by_tier, frequencies, text_vectors
@@ -64,14 +64,14 @@ def measure(place: Place) -> Iterator[Row]:
     if place.done < place.asked:
         return
     none, lora, denoised_alone, both = (found[arm] for arm in ARMS)
-    yield _paired("LoRA and TD: unseen names", both, none, "unseen", 6)
-    yield _paired("TD alone: unseen names", denoised_alone, none, "unseen", 4)
-    yield _paired("LoRA alone: unseen names", lora, none, "unseen", 0, allowing=True)
-    yield _paired("LoRA and TD: frequent names", both, none, "frequent", -1, allowing=True)
-    yield _paired("LoRA and TD: rare names", both, none, "rare")
-    yield _paired("LoRA and TD: unseen names from clean text", both, none, "unseen, text")
-    yield _paired("TD alone: unseen names from clean text", denoised_alone, none, "unseen, text")
-    yield _paired("LoRA alone: unseen names from clean text", lora, none, "unseen, text")
+    yield paired_by("LoRA and TD: unseen names", both, none, "unseen", 6)
+    yield paired_by("TD alone: unseen names", denoised_alone, none, "unseen", 4)
+    yield paired_by("LoRA alone: unseen names", lora, none, "unseen", 0, allowing=True)
+    yield paired_by("LoRA and TD: frequent names", both, none, "frequent", -1, allowing=True)
+    yield paired_by("LoRA and TD: rare names", both, none, "rare")
+    yield paired_by("LoRA and TD: unseen names from clean text", both, none, "unseen, text")
+    yield paired_by("TD alone: unseen names from clean text", denoised_alone, none, "unseen, text")
+    yield paired_by("LoRA alone: unseen names from clean text", lora, none, "unseen, text")
 
 
 def run_arm(head: Head, denoised: bool, *, seed: int, steps: int = STEPS) -> Scores:
@@ -146,17 +146,3 @@ def _copied(learner: T5Namer, head: Head) -> T5Namer:
 @lru_cache(maxsize=1)
 def _language(seed: int) -> T5Namer:
     return teach_language(NAMES, namer_config(head="full"), seed=seed)
-
-
-def _paired(
-    metric: str,
-    arm: list[Scores],
-    other: list[Scores],
-    score: str,
-    goal: float | None = None,
-    *,
-    allowing: bool = False,
-) -> Row:
-    return paired(
-        metric, [one[score] for one in arm], [one[score] for one in other], goal, allowing=allowing
-    )
