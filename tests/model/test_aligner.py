@@ -59,3 +59,14 @@ def test_names_that_are_not_there_and_no_names() -> None:
     assert queries.grad is not None
     assert queries.grad.isfinite().all()
     assert _aligner("bidirectional")(queries, texts[:, :0]).shape == (2, 5, 0)
+
+
+def test_a_scale_that_is_too_large_finds_back() -> None:
+    queries, texts = _inputs()
+    aligner = _aligner("bidirectional")
+    with torch.no_grad():
+        aligner.log_scale.fill_(50.0)  # type: ignore[union-attr]
+    optimizer = torch.optim.SGD(aligner.parameters(), lr=1e-4)
+    aligner(queries, texts).square().mean().backward()
+    optimizer.step()
+    assert math.exp(float(aligner.log_scale)) < LARGEST_SCALE  # type: ignore[arg-type]
