@@ -40,10 +40,6 @@ log = logging.getLogger(__name__)
 TEXTS = HashTextEncoder(TEXT_WIDTH)
 """The frozen text tower."""
 
-UNUSED = {"ObjectiveConfig": {"caption_tokens"}}
-"""Knobs that decide nothing here (no scene has a caption) and that came when runs had been kept:
-named in a run's settings they would make strangers of those."""
-
 Point = dict[str, float]
 """`step`, `cpu_seconds` (of training, up to there) and what `judge` says."""
 
@@ -74,12 +70,12 @@ class Trial:
         return f"{' + '.join(self.parts) or 'base'}, seed {self.seed}"
 
     def settings(self) -> dict[str, Any]:
-        """All that decides the result, as JSON has it."""
+        """What decides the result, as JSON has it: of the knobs those that `arms` turns, so that a
+        knob which comes later makes no stranger of a kept run."""
         own = arm(self.parts, naming=self.naming, distilled=self.distilled)
         sections = (own.detector, own.namer, own.objective, TRAINING)
         deciding = {
-            (name := type(one).__name__): one.model_dump(mode="json", exclude=UNUSED.get(name))
-            for one in sections
+            type(one).__name__: one.model_dump(mode="json", exclude_unset=True) for one in sections
         }
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self) | deciding))
         return plain

@@ -16,7 +16,7 @@ from opendet.files import canonical_json
 VERSION = "1"
 """Raise it when the world, the judge or the training changes so much that kept runs no longer stand
 beside new ones. Hours of training are not thrown away for a comment: each result says by what code
-it was made, and a bench says where those differ."""
+it was made."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """A training run of the small world: what it returns, and that it goes on where it was ended."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,23 +70,11 @@ def test_runs_are_kept_units_of_a_bench(undisturbed: list[Point], tmp_path: Path
     assert (again.done, again.asked) == (1, 2)
 
 
-def test_what_decides_a_run_is_in_its_settings() -> None:
-    other = Trial(
-        ("ODR",),
-        0,
-        (2, 4),
-        batch_size=2,
-        train_scenes=6,
-        test_scenes=16,
-        word_lessons=1,
-        sight_lessons=1,
-    )
-    assert TINY.settings() != other.settings()
-    assert TINY.settings()["milestones"] == [2, 4]
-
-
-def test_a_knob_that_came_later_and_decides_nothing_makes_no_stranger_of_a_kept_run() -> None:
+def test_the_settings_hold_what_arms_turns_and_no_knob_that_it_leaves_alone() -> None:
     told = TINY.settings()
-    for section, knobs in module.UNUSED.items():
-        assert not knobs & told[section].keys()
-        assert told[section], "all others decide"
+    assert (told["parts"], told["milestones"]) == (list(PARTS), [2, 4])
+    assert told["DetectorConfig"]["cross_layers"] == 4
+    assert told["DetectorConfig"]["backbone"] == {"name": "tiny"}
+    assert "points" not in told["DetectorConfig"]
+    assert replace(TINY, parts=()).settings()["DetectorConfig"]["cross_layers"] == 0
+    assert replace(TINY, seed=1).settings() != told
