@@ -54,11 +54,9 @@ class Aligner(nn.Module):
             if self.log_scale is None or self.bias is None:
                 return similarity
             directions = 1 if self.to_vision is None else 2
-            if self.training:  # as CLIP does: from beyond a clamp no gradient leads back
-                with torch.no_grad():
-                    self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
-            scale = self.log_scale.clamp(max=math.log(LARGEST_SCALE)).exp()
-            logits: Tensor = scale * similarity / directions + self.bias
+            with torch.no_grad():  # the weight itself, as CLIP: past a clamp no gradient leads back
+                self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
+            logits: Tensor = self.log_scale.exp() * similarity / directions + self.bias
             return logits
 
 
