@@ -14,6 +14,7 @@ from opendet.data import transforms
 from opendet.data.batch import Batch
 from opendet.data.collate import collate
 from opendet.data.transforms import Example
+from opendet.devices import named_device
 from opendet.model.detector import OpenDetector
 from opendet.predict_config import PredictConfig
 from opendet.train.export import Resize, load_detector, read_card
@@ -53,10 +54,8 @@ class Detector:
     def load(cls, folder: Path, config: PredictConfig | None = None) -> "Detector":
         """The detector of a model folder. Raises ValueError, in one line, where there is none."""
         config = config or PredictConfig()
-        name = config.device
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(load_detector(folder), read_card(folder).resize, config, torch.device(name))
+        device = named_device(config.device)
+        return cls(load_detector(folder), read_card(folder).resize, config, device)
 
     @torch.inference_mode()
     def detect(self, images: Sequence[Image.Image]) -> list[Detections]:

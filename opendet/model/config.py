@@ -26,8 +26,10 @@ class BackboneConfig(Section):
     @model_validator(mode="after")
     def _strides_double(self) -> Self:
         doubles = all(b == 2 * a for a, b in zip(self.strides, self.strides[1:], strict=False))
-        if not self.strides or self.strides[0] < 4 or not doubles:
-            raise ValueError(f"strides {self.strides}: begin at 4 or more and double at each step")
+        if not self.strides or self.strides[0] not in (4, 8, 16, 32) or not doubles:
+            raise ValueError(
+                f"strides {self.strides}: begin at 4, 8, 16 or 32 and double at each step"
+            )
         if self.pretrained and self.weights:
             raise ValueError("pretrained and weights are both set: keep one of them")
         return self
@@ -124,7 +126,7 @@ class NamerConfig(Section):
     """Names per object, found by beam search; 1 decodes greedily."""
     head: Literal["full", "lora"] = "lora"
     """`lora`: the head's matrix is frozen, a correction of low rank is trained; `full`: all of it.
-    A `tiny` T5 has learned nothing that would be worth freezing: give it `full`."""
+    A `tiny` T5's is frozen after its lesson (`train.warmup`); without one give it `full`."""
     lora_rank: PositiveInt = 16
     """Rank of the head's correction."""
     lora_alpha: float = Field(default=32.0, gt=0)

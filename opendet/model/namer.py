@@ -243,7 +243,8 @@ class T5Namer(nn.Module):
             t5 = T5ForConditionalGeneration.from_pretrained(
                 path, dtype=torch.float32, use_safetensors=True
             )
-        except OSError as error:
+        except (OSError, ValueError, AttributeError, RuntimeError) as error:
+            # the library meets another model's folder with whatever its loading stumbles over
             raise ValueError(
                 f"namer.t5: no T5 at `{path}`; give `tiny`, a folder or a hub name "
                 "(which needs the network once)"

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from opendet.devices import named_device
+
 T = TypeVar("T")
 
 PATIENCE = timedelta(hours=4)
@@ -125,13 +127,12 @@ def backend_of(device: torch.device) -> str:
 
 
 def device_of(name: str) -> torch.device:
-    """A device by name; `auto` takes a GPU where there is one, else the CPU.
+    """A device by name, and of the GPUs this process's own. Raises ValueError where there is none."""
+    return own_gpu(named_device(name))
 
-    A GPU without a number is that of this process's place on its machine.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
+
+def own_gpu(device: torch.device) -> torch.device:
+    """A GPU without a number is that of this process's place on its machine."""
     if device.type == "cuda" and device.index is None:
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return device

@@ -18,7 +18,8 @@ import torch
 from opendet.actors import ray_session
 from opendet.files import BusyError, write_durably
 from opendet.progress import Advance, progress
-from opendet.train.distributed import PATIENCE, Ranks, backend_of, device_of
+from opendet.train.config import TrainConfig
+from opendet.train.distributed import PATIENCE, Ranks, backend_of
 from opendet.train.recipe import Recipe
 
 REFUSAL = "refused.txt"
@@ -59,6 +60,7 @@ def train_on_ray(job: RankJob, address: str = "") -> Path:
     refusal.unlink(missing_ok=True)
     cpus = config.workers * config.threads
     with ray_session(cpus, address), _watched(job):
+        _require_gpus(config, alone=not address)
         for tries_left in reversed(range(config.restarts + 1)):
             try:
                 _trainer(job).fit()
@@ -90,7 +92,7 @@ def _trainer(job: RankJob) -> Any:
         _work,
         train_loop_config={"job": job},
         torch_config=TorchConfig(
-            backend=backend_of(device_of("cuda" if on_gpu else "cpu")),
+            backend=backend_of(torch.device("cuda" if on_gpu else "cpu")),
             timeout_s=int(PATIENCE.total_seconds()),
         ),
         scaling_config=ScalingConfig(
@@ -105,6 +107,20 @@ def _trainer(job: RankJob) -> Any:
             failure_config=FailureConfig(max_failures=config.restarts),
         ),
     )
+
+
+def _require_gpus(config: TrainConfig, *, alone: bool) -> None:
+    """This machine gets no more GPUs than it has; a cluster may, and Ray Train waits for them."""
+    import ray
+
+    wanted = config.workers * config.gpus_per_worker
+    there = ray.cluster_resources().get("GPU", 0)  # type: ignore[no-untyped-call]
+    if wanted <= there:
+        return
+    line = f"train.workers x gpus_per_worker asks for {wanted:g} GPUs, Ray has {there:g}"
+    if alone:
+        raise ValueError(f"{line}: lower one of them, or name a cluster by --address")
+    log.warning("%s: waiting for nodes that bring them", line)
 
 
 def _work(told: dict[str, Any]) -> None:

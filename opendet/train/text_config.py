@@ -1,5 +1,7 @@
 """Which frozen text tower teaches and judges names. Light to import: no torch here."""
 
+from pydantic import Field
+
 from opendet.section import Section
 
 
@@ -11,7 +13,7 @@ class TextConfig(Section):
     that is composed of the words and has learned nothing; else an open_clip folder or name."""
     pretrained: str = ""
     """Tag or file of weights for an open_clip name."""
-    template: str = ""
+    template: str = Field(default="", pattern=r"^$|\{name\}")
     """The text that stands for a name, such as `a {name}`. Empty for the build's own, which is
     `clip.template`."""
     hash_width: int = 64

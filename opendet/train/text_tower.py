@@ -9,18 +9,6 @@ from opendet.train.text_config import TextConfig
 TRANSFORMERS = "transformers:"
 
 
-def open_tower(
-    config: TextConfig, *, build: Tower | None, cache: Path, device: str = "cpu"
-) -> CachedTower | None:
-    """The tower, with what it has said already in the folder `cache`.
-
-    `build` is what `tower: build` stands for, None for a build without a CLIP. Raises ValueError,
-    in one line, for a tower that does not load.
-    """
-    tower = _loaded(config, build, device)
-    return None if tower is None else CachedTower(tower, cache)
-
-
 def tower_of(clip_folder: Path, config: TextConfig, *, cache: Path) -> tuple[Tower, str]:
     """The tower that teaches and judges a build's names, and the text that stands for a name.
 
@@ -31,14 +19,18 @@ def tower_of(clip_folder: Path, config: TextConfig, *, cache: Path) -> tuple[Tow
     clip, choice = open_clip_of(clip_folder)
     if config.tower == "build":
         return clip, config.template or choice.template
-    tower = open_tower(config, build=clip, cache=cache)
-    assert tower is not None
-    return tower, config.template or choice.template
+    return open_tower(config, cache=cache), config.template or choice.template
 
 
-def _loaded(config: TextConfig, build: Tower | None, device: str) -> Tower | None:
-    if config.tower == "build":
-        return build
+def open_tower(config: TextConfig, *, cache: Path) -> CachedTower:
+    """A tower that is not the build's, with what it has said already in the folder `cache`.
+
+    Raises ValueError, in one line, for a tower that does not load.
+    """
+    return CachedTower(_loaded(config), cache)
+
+
+def _loaded(config: TextConfig) -> Tower:
     if config.tower == "hash":
         from opendet.annotators.hash_text import HashTextEncoder
 
@@ -46,7 +38,7 @@ def _loaded(config: TextConfig, build: Tower | None, device: str) -> Tower | Non
     if config.tower.startswith(TRANSFORMERS):
         from opendet.annotators.clip_text import ClipText
 
-        return ClipText.load(config.tower.removeprefix(TRANSFORMERS), device=device)
+        return ClipText.load(config.tower.removeprefix(TRANSFORMERS))
     from opendet.annotators.clip import Clip
 
-    return Clip.load(config.tower, pretrained=config.pretrained, device=device)
+    return Clip.load(config.tower, pretrained=config.pretrained)

@@ -268,3 +268,18 @@ def test_folder_of_before_there_were_adapters_loads(tmp_path: Path) -> None:
     known = {k: v for k, v in told.items() if k != "head" and not k.startswith("lora")}
     (tmp_path / "namer.json").write_text(json.dumps(known))
     assert torch.equal(T5Namer.load(tmp_path).head.base, namer.head.base)
+
+
+def test_a_folder_of_another_model_is_one_clear_line(tmp_path: Path) -> None:
+    from transformers import CLIPConfig, CLIPModel
+
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    small["num_attention_heads"] = 2
+    config = CLIPConfig(
+        text_config={**small, "vocab_size": 50},
+        vision_config={**small, "image_size": 32, "patch_size": 16},
+    )
+    CLIPModel(config).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="no T5 at") as refusal:
+        T5Namer.from_pretrained(str(tmp_path), TINY_NAMER)
+    assert "\n" not in str(refusal.value)

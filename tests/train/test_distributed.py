@@ -17,7 +17,7 @@ from trainee import RECIPE, HashTower, publish_even_shards
 
 from opendet.data.batch import Batch, Target
 from opendet.train.config import TrainConfig
-from opendet.train.distributed import Ranks, device_of
+from opendet.train.distributed import Ranks, device_of, own_gpu
 from opendet.train.loop import train_steps
 from opendet.train.metrics_log import Series
 from opendet.train.objective import Objective
@@ -196,6 +196,6 @@ def test_a_rank_that_is_left_alone_says_so_in_one_line(capfd: pytest.CaptureFixt
 
 def test_each_rank_of_a_machine_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "3")
-    assert device_of("cuda") == torch.device("cuda", 3)
-    assert device_of("cuda:1") == torch.device("cuda", 1)
+    assert own_gpu(torch.device("cuda")) == torch.device("cuda", 3)
+    assert own_gpu(torch.device("cuda:1")) == torch.device("cuda", 1)
     assert device_of("cpu") == torch.device("cpu")
