@@ -5,6 +5,7 @@ See ../shared/spec/evidence.md, G.3. Names are what the language model writes, g
 arm. `AP` is the mean of AP50 and AP75 over the 64 names.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -79,13 +80,12 @@ def _against(
 
 
 def efficiency(full: Sequence[Outcome], base: Sequence[Outcome], picture: Path) -> Iterator[Row]:
-    """The steps until all on is as good as all off at the end, as a share of its steps."""
-    shares = [
-        (first_reaching(_line(f), b.last["ap"]) or float("inf")) / b.last["step"]
-        for f, b in zip(full, base, strict=True)
-    ]
-    detail = f"seeds: {', '.join(f'{share:.3f}' for share in shares)}; the paper's epochs: 0.208"
+    """How soon all on is as good as all off at the end, as a share of its steps and of its time."""
+    shares, times = (_shares(full, base, along) for along in ("step", "cpu_seconds"))
+    detail = f"seeds: {_listed(shares)}; the paper's epochs: 0.208; [curve]({picture.name})"
     yield at_most("share of the baseline's steps to its final AP", fmean(shares), 0.35, detail)
+    detail = f"seeds: {_listed(times)}"
+    yield Row("share of the baseline's CPU time to its final AP", fmean(times), detail=detail)
     lines = {
         "all on": mean_line([_line(o) for o in full]),
         "all off": mean_line([_line(o) for o in base]),
@@ -95,6 +95,17 @@ def efficiency(full: Sequence[Outcome], base: Sequence[Outcome], picture: Path) 
         level = lines["all off"][-1][1]
         drawn = draw_lines(lines, title=title, x_name="steps", level=level)
         write_durably(picture, drawn.encode())
+
+
+def _shares(full: Sequence[Outcome], base: Sequence[Outcome], along: str) -> list[float]:
+    return [
+        (first_reaching(_line(f, along), b.last["ap"]) or math.inf) / b.last[along]
+        for f, b in zip(full, base, strict=True)
+    ]
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.3f}" for value in values)
 
 
 def removals(full: Outcome, without: Mapping[Part, Outcome]) -> Iterator[Row]:
@@ -123,5 +134,5 @@ def distilling(full: Outcome, linear: Outcome) -> Iterator[Row]:
     )
 
 
-def _line(outcome: Outcome) -> Line:
-    return [(point["step"], point["ap"]) for point in outcome.curve]
+def _line(outcome: Outcome, along: str = "step") -> Line:
+    return [(point[along], point["ap"]) for point in outcome.curve]

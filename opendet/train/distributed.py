@@ -127,7 +127,7 @@ def backend_of(device: torch.device) -> str:
 
 
 def device_of(name: str) -> torch.device:
-    """A device by name, and of the GPUs this process's own. Raises ValueError where there is none."""
+    """A device by name, of the GPUs this process's own. Raises ValueError where there is none."""
     return own_gpu(named_device(name))
 
 
