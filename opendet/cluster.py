@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
+from opendet.console import remembered_interrupts
 from opendet.sources.card import variables_of
 
 if TYPE_CHECKING:
@@ -160,22 +161,24 @@ def _follow(client: "JobSubmissionClient", job: str) -> "JobDetails":
     """Show the job's log until it has ended; what it ended as."""
     shown = 0
     answered = time.monotonic()
-    while True:
-        try:
-            # First the status: the log that is read after a job's end is whole.
-            details = client.get_job_info(job)
-            text = client.get_job_logs(job) if details.driver_agent_http_address else ""
-            answered = time.monotonic()
-        except _troubles():
-            if time.monotonic() - answered > OUTAGE_SECONDS:
-                raise
-        else:
-            sys.stderr.write(text[shown:])
-            sys.stderr.flush()
-            shown = max(shown, len(text))
-            if details.status.is_terminal():
-                return details
-        time.sleep(LOOK_EVERY_SECONDS)
+    with remembered_interrupts() as raise_if_lost:
+        while True:
+            raise_if_lost()
+            try:
+                # First the status: the log that is read after a job's end is whole.
+                details = client.get_job_info(job)
+                text = client.get_job_logs(job) if details.driver_agent_http_address else ""
+                answered = time.monotonic()
+            except _troubles():
+                if time.monotonic() - answered > OUTAGE_SECONDS:
+                    raise
+            else:
+                sys.stderr.write(text[shown:])
+                sys.stderr.flush()
+                shown = max(shown, len(text))
+                if details.status.is_terminal():
+                    return details
+            time.sleep(LOOK_EVERY_SECONDS)
 
 
 def _stop(client: "JobSubmissionClient", job: str) -> None:

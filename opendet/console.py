@@ -5,7 +5,9 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 FAILED = 1
@@ -62,6 +64,33 @@ def dress_logging() -> None:
 def interrupt_on_sigterm() -> None:
     """Let SIGTERM end the program as Ctrl-C does."""
     signal.signal(signal.SIGTERM, _interrupt)
+
+
+@contextmanager
+def remembered_interrupts() -> Iterator[Callable[[], None]]:
+    """Ctrl-C and SIGTERM raise KeyboardInterrupt as ever, and none is lost.
+
+    One that comes while Python runs a finalizer, such as that of a closed connection, is printed
+    and forgotten by Python. The function that is given raises it again: call it in what waits long.
+    """
+    came: list[int] = []
+
+    def remember(number: int, _: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    def raise_if_lost() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    here = threading.current_thread() is threading.main_thread()  # others cannot have handlers
+    signals = (signal.SIGINT, signal.SIGTERM) if here else ()
+    before = {one: signal.signal(one, remember) for one in signals}
+    try:
+        yield raise_if_lost
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:

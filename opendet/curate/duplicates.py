@@ -18,7 +18,8 @@ HASH_BITS = 64
 def deduplicate(records: Iterable[Record], config: SourceConfig) -> list[Record | Dropped]:
     """One outcome per record, in their order: batch by batch, sorted by key within each.
 
-    Drops what has an earlier record's key or bytes; drops or flags what looks like an earlier one.
+    Drops what has the key of an earlier record, whatever became of that, or the bytes of one that
+    stays; drops or flags what looks like an earlier one.
     Whatever is flagged names a record that is not flagged itself.
     """
     keys: set[str] = set()
@@ -33,9 +34,9 @@ def deduplicate(records: Iterable[Record], config: SourceConfig) -> list[Record 
             outcome = Dropped(record.key, "exact duplicate", key_of_bytes[record.sha256])
         else:
             outcome = _judge_looks(record, looks, config)
-            keys.add(record.key)
             if isinstance(outcome, Record):  # so that a drop names an image that stays
                 key_of_bytes[record.sha256] = record.key
+        keys.add(record.key)
         outcomes.append(outcome)
     return outcomes
 

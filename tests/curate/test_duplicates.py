@@ -97,6 +97,16 @@ def test_the_index_finds_what_a_search_of_all_finds(codes: list[int], code: int,
     assert index.nearest(code) == (str(number) if distance <= bits else None)
 
 
+def test_the_key_of_a_dropped_record_is_taken_in_every_mode() -> None:
+    far = 0xFFFF0000FFFF0000
+    records = [record("2", 0, 1), record("0", 0, 0), record("1", 0, 0), record("1", 0, far)]
+    for mode in ("drop", "flag", "keep"):
+        config = SourceConfig.model_validate({"near_duplicates": mode, "near_duplicate_bits": 1})
+        last = deduplicate(records, config)[-1]
+        assert isinstance(last, Dropped)
+        assert last.reason == "duplicate key"
+
+
 def test_reasons_name_the_twin() -> None:
     records = [record("a", 1, 0), record("a", 2, 99), record("b", 1, 0), record("c", 1, 1)]
     outcomes = deduplicate(records, SourceConfig(near_duplicates="drop"))
