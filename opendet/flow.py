@@ -54,6 +54,7 @@ def run(
             work.commit(commit)
             commits[commit.shard.name] = commit
             _report(advance, commits)
+    work.sweep()  # a worker that was killed while it wrote has left its attempt
     parts = tuple(commit for commit in commits.values() if commit is not None)
     assert len(parts) == len(tasks), f"{stage.name}: {len(tasks)} shards planned, {len(parts)} made"
     return Ran(Manifest(stage.name, stage.fingerprint, parts), len(missing))

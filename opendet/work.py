@@ -1,7 +1,7 @@
 """The commit protocol: a stage's work folder, where a part is whole or is not there.
 
     .opendet/<build>/<stage>/<fingerprint>/
-        attempts/<shard>-<random>/     private to one attempt; swept when the next run begins
+        attempts/<shard>-<random>/     private to one attempt; swept when a run begins or ends
         parts/<shard>-<digest>/        renamed from an attempt after fsync; named by its content
         commits/<shard>-<inputs>.json  written last; the only thing that makes a part count
 
