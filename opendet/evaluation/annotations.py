@@ -8,14 +8,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-from pydantic import FiniteFloat, TypeAdapter, ValidationError
+from pydantic import FiniteFloat
 
 from opendet.evaluation.tables import Bools, Federation, Integers, TrueObjects
-
-T = TypeVar("T")
+from opendet.typed_json import read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,20 +126,6 @@ def annotated_set(file: _File, where: str) -> AnnotatedSet:
     objects = _objects(file.annotations, image_numbers, category_numbers)
     federation = _federation(images, category_numbers, objects)
     return AnnotatedSet(where, images, categories, objects, federation)
-
-
-def read_json(kind: type[T], path: Path) -> T:
-    """A JSON file of that form. Raises ValueError in one line that names file and place."""
-    try:
-        return TypeAdapter(kind).validate_json(path.read_bytes())
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} is missing") from error
-    except IsADirectoryError as error:
-        raise ValueError(f"{path} is a folder: name a JSON file in it") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(step) for step in first["loc"]) or "its root"
-        raise ValueError(f"{path}: {where}: {first['msg']}") from error
 
 
 def require_known(one: int, known: Collection[int], place: str, what: str) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import FiniteFloat
 
-from opendet.evaluation.annotations import AnnotatedSet, read_json
+from opendet.evaluation.annotations import AnnotatedSet
 from opendet.evaluation.tables import FoundObjects
 from opendet.files import write_durably
+from opendet.typed_json import read_json
 
 
 @dataclass(frozen=True, slots=True)

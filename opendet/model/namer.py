@@ -245,9 +245,10 @@ class T5Namer(nn.Module):
             )
         except (OSError, ValueError, AttributeError, RuntimeError) as error:
             # the library meets another model's folder with whatever its loading stumbles over
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ValueError(
                 f"namer.t5: no T5 at `{path}`; give `tiny`, a folder or a hub name "
-                "(which needs the network once)"
+                f"(which needs the network once): {reason}"
             ) from error
         return cls(t5, tokenizer, config)
 

@@ -8,17 +8,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
-
-from pydantic import TypeAdapter, ValidationError
 
 from opendet.record import BoxXYXY
 from opendet.sources.listing import AnnotatedBox, Entry, entry_of, in_order
+from opendet.typed_json import read_json
+
+MEND = "mend the batch in source.yaml"
 
 log = logging.getLogger(__name__)
 
 Id = int | str
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ def list_coco(
     Raises ValueError, naming file and place, for a file that is not COCO's JSON.
     """
     path = root / annotations
-    data = _read(_Instances, path)
+    data = read_json(_Instances, path, mend=MEND)
     boxes = _boxes_by_image(data, path)
     texts = _captions_by_image(root / captions, data) if captions else {}
     licences = {licence.id: licence.name for licence in data.licenses}
@@ -118,7 +117,7 @@ def _boxes_by_image(data: _Instances, path: Path) -> dict[Id, list[AnnotatedBox]
 
 def _captions_by_image(path: Path, data: _Instances) -> dict[Id, list[str]]:
     texts: defaultdict[Id, list[str]] = defaultdict(list)
-    for caption in _read(_Captions, path).annotations:
+    for caption in read_json(_Captions, path, mend=MEND).annotations:
         texts[caption.image_id].append(caption.caption)
     _warn_of_strays(texts.keys() - {image.id for image in data.images}, path)
     return texts
@@ -137,14 +136,3 @@ def _check_ids(images: Sequence[_Image], path: Path) -> None:
 def _warn_of_strays(strays: set[Id], path: Path) -> None:
     if strays:
         log.warning("%s speaks of %d images that the batch does not list", path, len(strays))
-
-
-def _read(kind: type[T], path: Path) -> T:
-    try:
-        return TypeAdapter(kind).validate_json(path.read_bytes())
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} is missing: mend the batch in source.yaml") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(step) for step in first["loc"]) or "its root"
-        raise ValueError(f"{path}: {where}: {first['msg']}") from error
