@@ -1,18 +1,19 @@
 """Official annotation files: COCO's JSON, and LVIS's with its federated lists.
 
 M objects, I images, C categories; both are numbered from 0 in the order of their ids. What is not
-used, polygons above all, is skipped by the parser.
+used, polygons above all, is skipped by the parser; it is used only where masks are judged.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from pydantic import FiniteFloat
 
-from opendet.evaluation.tables import Bools, Federation, Integers, TrueObjects
+from opendet.evaluation.masks import LONGEST_SIDE, Segmentation, compressed, mask_areas
+from opendet.evaluation.tables import Bools, Federation, Integers, Masks, TrueObjects
 from opendet.typed_json import read_json
 
 
@@ -24,6 +25,9 @@ class ImageEntry:
     file_name: str = ""
     coco_url: str = ""
     """LVIS v1 has this and no file name."""
+    height: int | None = None
+    """Pixels; only masks need it, and the width."""
+    width: int | None = None
     neg_category_ids: tuple[int, ...] | None = None
     """LVIS: categories that were looked for and are not there."""
     not_exhaustive_category_ids: tuple[int, ...] = ()
@@ -60,11 +64,21 @@ class _Annotation:
     iscrowd: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _MaskedAnnotation(_Annotation):
+    segmentation: Segmentation
+
+
 @dataclass(frozen=True, slots=True)
 class _File:
     images: tuple[ImageEntry, ...]
     annotations: tuple[_Annotation, ...]
     categories: tuple[CategoryEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _MaskedFile(_File):
+    annotations: tuple[_MaskedAnnotation, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +107,19 @@ class AnnotatedSet:
         """A part of the images, with all categories; `numbers` (I',) ascending."""
         rows = np.isin(self.objects.image, numbers)
         kept = self.objects.only(rows)
-        objects = TrueObjects(
-            np.searchsorted(numbers, kept.image),
-            kept.category,
-            kept.boxes_xywh,
-            kept.areas,
-            kept.crowd,
-        )
         return AnnotatedSet(
             self.where,
             tuple(self.images[number] for number in numbers),
             self.categories,
-            objects,
+            replace(kept, image=np.searchsorted(numbers, kept.image)),
             None if self.federation is None else self.federation.of_images(numbers),
         )
 
 
-def read_annotations(path: Path) -> AnnotatedSet:
-    """Raises ValueError, in one line that names file and place, for a file that is none."""
-    return annotated_set(read_json(_File, path), str(path))
+def read_annotations(path: Path, *, masks: bool = False) -> AnnotatedSet:
+    """Raises ValueError, in one line that names file and place, for a file that is none, and with
+    `masks` for an object whose mask is away or none of its image."""
+    return annotated_set(read_json(_MaskedFile if masks else _File, path), str(path))
 
 
 def annotated_set(file: _File, where: str) -> AnnotatedSet:
@@ -123,7 +131,8 @@ def annotated_set(file: _File, where: str) -> AnnotatedSet:
         place = f"{where}: annotations.{number}"
         require_known(one.image_id, image_numbers, f"{place}.image_id", "images")
         require_known(one.category_id, category_numbers, f"{place}.category_id", "categories")
-    objects = _objects(file.annotations, image_numbers, category_numbers)
+    masks = _masks(file, where) if isinstance(file, _MaskedFile) else None
+    objects = _objects(file.annotations, image_numbers, category_numbers, masks)
     federation = _federation(images, category_numbers, objects)
     return AnnotatedSet(where, images, categories, objects, federation)
 
@@ -132,6 +141,16 @@ def require_known(one: int, known: Collection[int], place: str, what: str) -> No
     """Raises ValueError, naming the place, for an id that is not among the known."""
     if one not in known:
         raise ValueError(f"{place} {one} is none of its {what}")
+
+
+def require_size(image: ImageEntry, where: str) -> tuple[int, int]:
+    """H, W of the image. Raises ValueError where the entry does not tell them."""
+    height, width = image.height or 0, image.width or 0
+    if not (0 < height <= LONGEST_SIDE and 0 < width <= LONGEST_SIDE):
+        raise ValueError(
+            f"{where}: image {image.id} has no height and width in pixels: masks need both"
+        )
+    return height, width
 
 
 def _numbers(ids: Sequence[int], where: str) -> dict[int, int]:
@@ -144,17 +163,38 @@ def _numbers(ids: Sequence[int], where: str) -> dict[int, int]:
     return numbers
 
 
+def _masks(file: _MaskedFile, where: str) -> Masks:
+    images = {image.id: image for image in file.images}
+    codes = [
+        compressed(
+            one.segmentation,
+            require_size(images[one.image_id], where),
+            f"{where}: annotations.{number}.segmentation",
+        )
+        for number, one in enumerate(file.annotations)
+    ]
+    return np.array(codes, np.object_)
+
+
 def _objects(
-    annotations: Sequence[_Annotation], images: Mapping[int, int], categories: Mapping[int, int]
+    annotations: Sequence[_Annotation],
+    images: Mapping[int, int],
+    categories: Mapping[int, int],
+    masks: Masks | None,
 ) -> TrueObjects:
     boxes_xywh = np.array([one.bbox for one in annotations], np.float64).reshape(-1, 4)
-    areas = [one.bbox[2] * one.bbox[3] if one.area is None else one.area for one in annotations]
+    measured = boxes_xywh[:, 2] * boxes_xywh[:, 3] if masks is None else mask_areas(masks.tolist())
+    areas = [
+        own if one.area is None else one.area
+        for one, own in zip(annotations, measured, strict=True)
+    ]
     return TrueObjects(
         image=np.array([images[one.image_id] for one in annotations], np.int64),
         category=np.array([categories[one.category_id] for one in annotations], np.int64),
         boxes_xywh=boxes_xywh,
         areas=np.array(areas, np.float64),
         crowd=np.array([bool(one.iscrowd) for one in annotations], np.bool_),
+        masks=masks,
     )
 
 

@@ -1,4 +1,4 @@
-"""COCO's numbers for boxes (Lin et al. 2014), which Objects365 uses too."""
+"""COCO's numbers for boxes and for masks (Lin et al. 2014); Objects365 uses those for boxes."""
 
 from opendet.evaluation.annotations import AnnotatedSet
 from opendet.evaluation.counting import COCO_LIMITS, Counts, count
@@ -7,13 +7,16 @@ from opendet.evaluation.tables import FoundObjects
 _LETTERS = {"small": "s", "medium": "m", "large": "l"}
 
 
-def coco_numbers(judged_by: AnnotatedSet, found: FoundObjects) -> dict[str, float]:
+def coco_numbers(
+    judged_by: AnnotatedSet, found: FoundObjects, *, by_masks: bool = False
+) -> dict[str, float]:
     """AP, AP50, AP75, APs/m/l, AR1/10/100, ARs/m/l: the twelve of pycocotools, NaN for its -1."""
     counts = count(
         judged_by.objects,
         found,
         images=len(judged_by.images),
         categories=len(judged_by.categories),
+        by_masks=by_masks,
     )
     return {
         **precision_numbers(counts),

@@ -4,14 +4,15 @@ T IoU thresholds, R recall points, C categories, A size ranges, K limits of dete
 """
 
 import gc
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from opendet.evaluation.tables import Federation, Floats, FoundObjects, Integers, TrueObjects
+from opendet.evaluation.masks import mask_areas
+from opendet.evaluation.tables import Federation, Floats, FoundObjects, Integers, Masks, TrueObjects
 
 IOU_THRESHOLDS = tuple(float(step) for step in np.linspace(0.5, 0.95, 10))
 SIZES = {
@@ -66,11 +67,13 @@ def count(
     limits: Sequence[int] | None = COCO_LIMITS,
     sizes: Sequence[str] = tuple(SIZES),
     federation: Federation | None = None,
+    by_masks: bool = False,
 ) -> Counts:
     """COCO's matching and accumulation; with a `federation`, LVIS's.
 
-    `limits` None lets every detection count. Categories are counted in groups, and only over the
-    images that hold or show one of them: neither changes a number.
+    IoU and a detection's size are those of its box or, `by_masks`, of its mask. `limits` None lets
+    every detection count. Categories are counted in groups, and only over the images that hold or
+    show one of them: neither changes a number.
     """
     limits = (_most_in_one_place(found, categories),) if limits is None else tuple(sorted(limits))
     if federation is not None:
@@ -80,7 +83,7 @@ def count(
     recall = np.full((*shape, len(limits)), -1.0)
     with _collector_asleep():
         for group in _groups(truth, images):
-            part = _count_group(truth, found, group, limits, sizes, federation)
+            part = _count_group(truth, found, group, limits, sizes, federation, by_masks)
             precision[:, :, group], recall[:, group] = part["precision"][..., -1], part["recall"]
     return Counts(precision, recall, tuple(sizes), limits)
 
@@ -129,6 +132,7 @@ def _count_group(
     limits: Sequence[int],
     sizes: Sequence[str],
     federation: Federation | None,
+    by_masks: bool,
 ) -> Any:
     from faster_coco_eval import COCO
     from faster_coco_eval.core.faster_eval_api import COCOeval_faster
@@ -136,10 +140,11 @@ def _count_group(
     truth = truth.only(np.isin(truth.category, group))
     found = found.only(np.isin(found.category, group))
     images = np.union1d(truth.image, found.image)
-    known = coco_truth(truth, images, group, federation)
+    known = coco_truth(truth, images, group, federation, by_masks=by_masks)
     # What loadRes would make of the results, without a polygon of each box.
-    said = {**known, "annotations": coco_results(found)}
-    judge = COCOeval_faster(COCO(known), COCO(said), "bbox", lvis_style=federation is not None)
+    said = {**known, "annotations": coco_results(found, by_masks=by_masks)}
+    kind = "segm" if by_masks else "bbox"
+    judge = COCOeval_faster(COCO(known), COCO(said), kind, lvis_style=federation is not None)
     judge.params.maxDets = list(limits)
     judge.params.areaRng = [list(SIZES[size]) for size in sizes]
     judge.params.areaRngLbl = list(sizes)
@@ -153,43 +158,60 @@ def coco_truth(
     images: Integers,
     categories: Integers,
     federation: Federation | None = None,
+    *,
+    by_masks: bool = False,
 ) -> dict[str, Any]:
     """The set as COCO's and LVIS's JSON have it. Images and categories keep their numbers, from 1:
     COCO's matching takes an annotation's id of 0 for `unmatched`."""
-    rows = zip(
-        (truth.image + 1).tolist(),
-        (truth.category + 1).tolist(),
-        truth.boxes_xywh.tolist(),
-        truth.areas.tolist(),
-        truth.crowd.astype(int).tolist(),
-        strict=True,
-    )
-    keys = ("image_id", "category_id", "bbox", "area", "iscrowd")
+    columns: dict[str, Sequence[Any]] = {
+        "id": range(1, len(truth.image) + 1),
+        "image_id": (truth.image + 1).tolist(),
+        "category_id": (truth.category + 1).tolist(),
+        "bbox": truth.boxes_xywh.tolist(),
+        "area": truth.areas.tolist(),
+        "iscrowd": truth.crowd.astype(int).tolist(),
+    }
+    if by_masks:
+        columns["segmentation"] = _codes(truth.masks)
+    # The library asks for an image's size, for polygons: a compressed mask brings its own.
+    size = {"height": 0, "width": 0} if by_masks else {}
     return {
-        "images": [{"id": int(image) + 1, **_lists(int(image), federation)} for image in images],
+        "images": [
+            {"id": int(image) + 1, **size, **_lists(int(image), federation)} for image in images
+        ],
         "categories": [
             {"id": int(one) + 1, "name": str(one), "frequency": "f"} for one in categories
         ],
-        "annotations": [
-            {"id": number, **dict(zip(keys, row, strict=True))}
-            for number, row in enumerate(rows, 1)
-        ],
+        "annotations": _rows(columns),
     }
 
 
-def coco_results(found: FoundObjects) -> list[dict[str, Any]]:
+def coco_results(found: FoundObjects, *, by_masks: bool = False) -> list[dict[str, Any]]:
     """The detections as COCO's result files have them, numbered as in `coco_truth`, and with what
     COCO's reader of results adds."""
-    columns = {
+    columns: dict[str, Sequence[Any]] = {
         "id": range(1, len(found) + 1),
         "image_id": (found.image + 1).tolist(),
         "category_id": (found.category + 1).tolist(),
         "bbox": found.boxes_xywh.tolist(),
         "score": found.scores.tolist(),
         "area": (found.boxes_xywh[:, 2] * found.boxes_xywh[:, 3]).tolist(),
+        "iscrowd": [0] * len(found),
     }
+    if by_masks:
+        codes = _codes(found.masks)
+        columns.update(segmentation=codes, area=mask_areas(codes).tolist())
+    return _rows(columns)
+
+
+def _rows(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     rows = zip(*columns.values(), strict=True)
-    return [dict(zip(columns, row, strict=True), iscrowd=0) for row in rows]
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def _codes(masks: Masks | None) -> list[Any]:
+    """None where there is no object: of a table without masks `_rows` refuses the others."""
+    return [] if masks is None else masks.tolist()
 
 
 def _lists(image: int, federation: Federation | None) -> dict[str, list[int]]:

@@ -20,7 +20,10 @@ def judge_results(
         Path, typer.Argument(help="A results file; with --images it is written first.")
     ],
     protocol: Annotated[
-        str, typer.Option(help="coco, objects365, ov_coco, lvis, lvis_minival, class_agnostic.")
+        str,
+        typer.Option(
+            help="coco, coco_masks, objects365, ov_coco, lvis, lvis_minival, class_agnostic."
+        ),
     ] = "coco",
     images: Annotated[
         Path | None, typer.Option(help="The images' folder: detect in them, and write RESULTS.")
@@ -44,18 +47,25 @@ def judge_results(
     """
     from opendet.console import dress_logging
     from opendet.evaluation.annotations import read_annotations
-    from opendet.evaluation.protocols import judge, known_protocol
+    from opendet.evaluation.protocols import judge, judges_masks, known_protocol, require_fit
     from opendet.evaluation.results import read_results
 
     dress_logging()
     chosen = known_protocol(protocol)
-    judged_by = read_annotations(annotations)
+    masks = judges_masks(chosen)
+    if masks and images is not None:
+        raise ValueError(
+            f"{chosen} judges masks and Open-Det finds boxes: leave --images out and name a "
+            "results file that has masks, or judge boxes as coco"
+        )
+    judged_by = read_annotations(annotations, masks=masks)
+    require_fit(judged_by, chosen)
     if images is None:
         if model or clip or clip_weights or class_vectors:
             raise ValueError(
                 "--model, --clip and --class-vectors are for making results: name --images too"
             )
-        found = read_results(results, judged_by)
+        found = read_results(results, judged_by, masks=masks)
     else:
         vectors = class_vectors
         found = _detect(judged_by, results, images, model, (clip, clip_weights), vectors)

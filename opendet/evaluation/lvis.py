@@ -5,6 +5,8 @@ LVIS is federated: detections count only in images where their category was look
 that match nothing are passed over where not all of its objects were annotated.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from opendet.evaluation.annotations import AnnotatedSet
@@ -21,7 +23,7 @@ def lvis_numbers(
     judged_by: AnnotatedSet, found: FoundObjects, *, per_category: int = PER_CATEGORY
 ) -> dict[str, float]:
     """AP, AP50, AP75, APs/m/l, APr/c/f, AR. Raises ValueError for a file without LVIS's lists."""
-    _require_lvis(judged_by)
+    require_lvis(judged_by)
     kept = found.best_per_category(per_category)
     counts = count(
         judged_by.objects,
@@ -57,13 +59,11 @@ def minival(judged_by: AnnotatedSet, found: FoundObjects) -> tuple[AnnotatedSet,
             "LVIS v1's val; a file that is minival already is judged as lvis"
         )
     kept = found.only(np.isin(found.image, chosen))
-    renumbered = FoundObjects(
-        np.searchsorted(chosen, kept.image), kept.category, kept.boxes_xywh, kept.scores
-    )
-    return judged_by.of_images(chosen), renumbered
+    return judged_by.of_images(chosen), replace(kept, image=np.searchsorted(chosen, kept.image))
 
 
-def _require_lvis(judged_by: AnnotatedSet) -> None:
+def require_lvis(judged_by: AnnotatedSet) -> None:
+    """Raises ValueError for a file without LVIS's lists or frequencies."""
     if judged_by.federation is None:
         raise ValueError(
             f"{judged_by.where} is no LVIS file: its images have no neg_category_ids; judge it as "

@@ -15,8 +15,7 @@ def ov_coco_numbers(judged_by: AnnotatedSet, found: FoundObjects) -> dict[str, f
     What is found of COCO's other categories is not judged. Raises ValueError where the annotations
     lack one of the 65.
     """
-    numbers = {category.name: place for place, category in enumerate(judged_by.categories)}
-    groups = {group: _places(names, numbers, judged_by) for group, names in ov_coco_split().items()}
+    groups = ov_coco_groups(judged_by)
     judged = sorted(place for group in groups.values() for place in group)
     counts = count(
         judged_by.objects.only(np.isin(judged_by.objects.category, judged)),
@@ -32,6 +31,12 @@ def ov_coco_numbers(judged_by: AnnotatedSet, found: FoundObjects) -> dict[str, f
         **{f"AP_{group}": counts.ap(categories=own) for group, own in groups.items()},
         "AP": counts.ap(),
     }
+
+
+def ov_coco_groups(judged_by: AnnotatedSet) -> dict[str, list[int]]:
+    """`base` and `novel`: numbers of categories. Raises ValueError where one of the 65 is away."""
+    numbers = {category.name: place for place, category in enumerate(judged_by.categories)}
+    return {group: _places(names, numbers, judged_by) for group, names in ov_coco_split().items()}
 
 
 def ov_coco_split() -> dict[str, tuple[str, ...]]:

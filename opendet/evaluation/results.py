@@ -1,15 +1,19 @@
-"""Official result files: a JSON list of image_id, category_id, bbox (xywh pixels) and score."""
+"""Official result files: a JSON list of image_id, category_id, bbox (xywh pixels) and score.
+
+Where masks are judged, `segmentation` stands in the place of bbox.
+"""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from pydantic import FiniteFloat
 
-from opendet.evaluation.annotations import AnnotatedSet
-from opendet.evaluation.tables import FoundObjects
+from opendet.evaluation.annotations import AnnotatedSet, require_size
+from opendet.evaluation.masks import Segmentation, compressed, mask_boxes_xywh
+from opendet.evaluation.tables import Floats, FoundObjects
 from opendet.files import write_durably
 from opendet.typed_json import read_json
 
@@ -18,25 +22,35 @@ from opendet.typed_json import read_json
 class _Result:
     image_id: int
     category_id: int
-    bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
     score: FiniteFloat
 
 
-def read_results(path: Path, judged_by: AnnotatedSet) -> FoundObjects:
+@dataclass(frozen=True, slots=True)
+class _BoxResult(_Result):
+    bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+
+
+@dataclass(frozen=True, slots=True)
+class _MaskResult(_Result):
+    segmentation: Segmentation
+
+
+def read_results(path: Path, judged_by: AnnotatedSet, *, masks: bool = False) -> FoundObjects:
     """The detections of a file, numbered as the annotations are.
 
+    With `masks` a box is its mask's, whatever the file has for it: pycocotools would take the size
+    of the object from that.
+
     Raises ValueError, in one line that names file and place, for a file that is no list of
-    results, and for an image or a category that the annotations do not have.
+    results, for an image or a category that the annotations do not have, and for a mask that is
+    none of its image.
     """
-    rows = read_json(list[_Result], path)
+    if masks:
+        return _found_masks(read_json(list[_MaskResult], path), judged_by, str(path))
+    rows = read_json(list[_BoxResult], path)
     _require_known(rows, judged_by, str(path))
-    images, categories = judged_by.image_numbers, judged_by.category_numbers
-    return FoundObjects(
-        image=np.array([images[one.image_id] for one in rows], np.int64),
-        category=np.array([categories[one.category_id] for one in rows], np.int64),
-        boxes_xywh=np.array([one.bbox for one in rows], np.float64).reshape(-1, 4),
-        scores=np.array([one.score for one in rows], np.float64),
-    )
+    boxes_xywh = np.array([one.bbox for one in rows], np.float64).reshape(-1, 4)
+    return _found(rows, boxes_xywh, judged_by)
 
 
 def write_results(path: Path, found: FoundObjects, judged_by: AnnotatedSet) -> None:
@@ -62,6 +76,31 @@ def write_results(path: Path, found: FoundObjects, judged_by: AnnotatedSet) -> N
         for image, category, box_xywh, score in rows
     )
     write_durably(path, ("[" + ",\n".join(lines) + "]\n").encode())
+
+
+def _found_masks(rows: Sequence[_MaskResult], judged_by: AnnotatedSet, where: str) -> FoundObjects:
+    _require_known(rows, judged_by, where)
+    images = {image.id: image for image in judged_by.images}
+    codes = [
+        compressed(
+            one.segmentation,
+            require_size(images[one.image_id], judged_by.where),
+            f"{where}: {number}.segmentation",
+        )
+        for number, one in enumerate(rows)
+    ]
+    found = _found(rows, mask_boxes_xywh(codes), judged_by)
+    return replace(found, masks=np.array(codes, np.object_))
+
+
+def _found(rows: Sequence[_Result], boxes_xywh: Floats, judged_by: AnnotatedSet) -> FoundObjects:
+    images, categories = judged_by.image_numbers, judged_by.category_numbers
+    return FoundObjects(
+        image=np.array([images[one.image_id] for one in rows], np.int64),
+        category=np.array([categories[one.category_id] for one in rows], np.int64),
+        boxes_xywh=boxes_xywh,
+        scores=np.array([one.score for one in rows], np.float64),
+    )
 
 
 def _require_known(rows: Sequence[_Result], judged_by: AnnotatedSet, where: str) -> None:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Masks = NDArray[np.object_]
+"""(N,) compressed run-length codes, `{"size": [H, W], "counts": bytes}` each."""
 
 
 def _no_numbers() -> Integers:
@@ -50,6 +52,8 @@ class TrueObjects:
     """(M,) square pixels: of the object's mask where there is one, else of its box."""
     crowd: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
     """(M,) True where the box covers a group: a detection in it is neither right nor wrong."""
+    masks: Masks | None = None
+    """(M,) None where objects are judged by their boxes."""
 
     def only(self, rows: Bools | Integers) -> "TrueObjects":
         return TrueObjects(
@@ -58,6 +62,7 @@ class TrueObjects:
             self.boxes_xywh[rows],
             self.areas[rows],
             self.crowd[rows],
+            None if self.masks is None else self.masks[rows],
         )
 
     def class_agnostic(self) -> "TrueObjects":
@@ -77,13 +82,19 @@ class FoundObjects:
     """(N, 4) pixels."""
     scores: Floats = field(default_factory=lambda: np.zeros(0))
     """(N,)"""
+    masks: Masks | None = None
+    """(N,) None for a detector of boxes."""
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def only(self, rows: Bools | Integers) -> "FoundObjects":
         return FoundObjects(
-            self.image[rows], self.category[rows], self.boxes_xywh[rows], self.scores[rows]
+            self.image[rows],
+            self.category[rows],
+            self.boxes_xywh[rows],
+            self.scores[rows],
+            None if self.masks is None else self.masks[rows],
         )
 
     def best_per_category(self, most: int) -> "FoundObjects":
@@ -104,7 +115,7 @@ class FoundObjects:
 
 
 def join_found(parts: Sequence[FoundObjects]) -> FoundObjects:
-    """All rows of the parts, one part after the other."""
+    """All rows of the parts, one part after the other; boxes alone."""
     if not parts:
         return FoundObjects()
     return FoundObjects(

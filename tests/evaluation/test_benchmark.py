@@ -151,6 +151,29 @@ def test_the_command_from_pictures_to_numbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("protocol", "said"),
+    [
+        ("ov_coco", "a.json has no category person"),
+        ("lvis_minival", "a.json has no image whose coco_url is of val2017"),
+        ("lvis", "a.json is no LVIS file"),
+        ("coco_masks", "coco_masks judges masks and Open-Det finds boxes: leave --images out"),
+    ],
+)
+def test_a_protocol_that_does_not_fit_is_told_before_detecting(
+    tmp_path: Path, protocol: str, said: str
+) -> None:
+    """There is no model and no image, and nobody looked for them."""
+    file, _ = random_lvis(2)
+    file["images"] = [{"id": one["id"], "file_name": "x.png"} for one in file["images"]]
+    write_json(tmp_path / "a.json", file)
+    away = ("--images", "nowhere", "--model", "nowhere", "--clip", "nowhere")
+    ended = run_cli(tmp_path, "judge", "a.json", "new.json", *away, "--protocol", protocol)
+    assert ended.code == 1
+    assert said in ended.line
+    assert not (tmp_path / "new.json").exists()
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("a.json", "none.json"), "none.json is missing"),

@@ -9,7 +9,7 @@ import pytest
 
 from opendet.evaluation.annotations import AnnotatedSet, read_annotations
 from opendet.evaluation.open_vocabulary import ov_coco_split
-from opendet.evaluation.protocols import judge, known_protocol
+from opendet.evaluation.protocols import judge, known_protocol, require_fit
 from opendet.evaluation.results import read_results, write_results
 from opendet.evaluation.tables import FoundObjects
 from tests.evaluation.official_world import random_lvis, write_json
@@ -162,9 +162,36 @@ def test_files_that_are_away_or_no_json(tmp_path: Path) -> None:
         read_annotations(tmp_path / "a.json")
 
 
-def test_protocols_that_do_not_fit(tmp_path: Path) -> None:
+UNLISTED = {"images": [{"id": 1}, {"id": 2, "coco_url": "http://images/val2017/x"}]}
+
+
+@pytest.mark.parametrize(
+    ("parts", "protocol", "said"),
+    [
+        ({}, "ov_coco", r"has no category person \(48 of OV-COCO's"),
+        ({**UNLISTED, "annotations": []}, "lvis", "is no LVIS file: its images have no neg_categ"),
+        ({**UNLISTED, "annotations": []}, "lvis_minival", "is no LVIS file"),
+        ({"images": [{"id": 1}], "annotations": []}, "lvis_minival", "no image whose coco_url is"),
+        ({"categories": TWICE[:1], "annotations": []}, "lvis", "category a has the frequency ''"),
+    ],
+)
+def test_a_protocol_that_does_not_fit_is_told_before_anything_is_found(
+    tmp_path: Path, parts: dict[str, Any], protocol: str, said: str
+) -> None:
+    known = read_annotations(write_json(tmp_path / "a.json", changed(**parts)))
+    with pytest.raises(ValueError, match=said) as early:
+        require_fit(known, known_protocol(protocol))
+    with pytest.raises(ValueError, match=said) as late:
+        judge(known, FoundObjects(), known_protocol(protocol))
+    assert str(early.value) == str(late.value)
+
+
+def test_protocols_that_fit(tmp_path: Path) -> None:
     known = read_annotations(write_json(tmp_path / "a.json", random_lvis(2)[0]))
-    with pytest.raises(ValueError, match=r"has no category person \(48 of OV-COCO's"):
-        judge(known, FoundObjects(), "ov_coco")
+    for protocol in ("coco", "objects365", "lvis", "lvis_minival", "class_agnostic"):
+        require_fit(known, known_protocol(protocol))
+
+
+def test_a_protocol_that_is_none() -> None:
     with pytest.raises(ValueError, match=r"no protocol is called 'LVIS'; there are coco, "):
         known_protocol("LVIS")
