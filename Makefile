@@ -2,7 +2,8 @@
 # make test   set up and run the tests; make slow runs the long ones
 # make check  lint, format and types
 # make repro  rebuild whatever changed, for the build that params.yaml chooses
-# make bench  run all benches (BENCH=name runs one or a group; MINUTES=30 stops between units)
+# make bench  run all benches (BENCH=name runs one or a group; MINUTES=30 stops between units;
+#               RUNS=folder trains again what docs/runs holds)
 # make clean  remove what builds made (DVC's cache stays)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -32,7 +33,7 @@ slow: $(READY)
 
 bench: $(READY)
 	$(RUN) python -m opendet.bench $(BENCH) $(if $(DEVICE),--device $(DEVICE)) \
-		$(if $(MINUTES),--budget-minutes $(MINUTES))
+		$(if $(MINUTES),--budget-minutes $(MINUTES)) $(if $(RUNS),--runs $(RUNS))
 
 check: $(READY)
 	$(RUN) ruff check .

@@ -49,6 +49,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 """Names that stand for several."""
 
+LONG = ("localisation", "whole-model")
+"""Those whose units are training runs, minutes each: their results lie in git, so that the tables
+can be finished on several machines and days."""
+
 PLAIN_WIDTH = 160  # Columns where the output is no terminal.
 
 
@@ -64,12 +68,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--work", type=Path, default=Path(".opendet/bench"), help="kept units")
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="where the record lies")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        help="where the results of training runs lie, for others than the record's (its `runs`)",
+    )
     asked = parser.parse_args(arguments)
     if asked.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: torch sees no GPU here; leave it out for the CPU")
     deadline = time.monotonic() + 60 * asked.budget_minutes
     for name in chosen(asked.names or list(BENCHES)):
-        rows = run_bench(BENCHES[name], Place(asked.work / name, asked.device, deadline))
+        results = (asked.runs or asked.docs / "runs") / name if name in LONG else None
+        place = Place(asked.work / name, asked.device, deadline, results, asked.docs)
+        rows = run_bench(BENCHES[name], place)
         show(name, rows)
         records.record(
             asked.docs,

@@ -11,10 +11,12 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from opendet.bench.machine import machine
 from opendet.files import canonical_json, write_json_durably
 from opendet.fingerprint import import_closure
 
@@ -92,6 +94,10 @@ class Place:
     device: str = "cpu"
     deadline: float = math.inf
     """By `time.monotonic`: no unit begins after it."""
+    results: Path | None = None
+    """Where the results of units are kept; None for `folder`."""
+    docs: Path = Path("docs")
+    """Where the record lies, and pictures beside it."""
     done: int = field(default=0, init=False)
     asked: int = field(default=0, init=False)
     reused: int = field(default=0, init=False)
@@ -106,7 +112,8 @@ class Place:
         """
         self.asked += 1
         known = canonical_json({"settings": dict(settings), "code": code, "device": self.device})
-        kept = self.folder / f"{hashlib.sha256(known.encode()).hexdigest()[:16]}.json"
+        folder = self.folder if self.results is None else self.results
+        kept = folder / f"{hashlib.sha256(known.encode()).hexdigest()[:16]}.json"
         if kept.is_file():
             self.done, self.reused = self.done + 1, self.reused + 1
             return json.loads(kept.read_text())["result"]
@@ -116,7 +123,8 @@ class Place:
         result = work()
         assert result is not None, what
         seconds = round(time.monotonic() - start, 1)
-        write_json_durably(kept, {**json.loads(known), "seconds": seconds, "result": result})
+        made = {"seconds": seconds, "machine": machine(), "date": date.today().isoformat()}
+        write_json_durably(kept, {**json.loads(known), **made, "result": result})
         log.info("%s: done in %.0f s", what, seconds)
         self.done += 1
         return result

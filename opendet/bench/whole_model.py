@@ -24,7 +24,8 @@ MILESTONES = tuple(
 )
 ENDS = (STEPS // 2, STEPS)
 """Where a part that is left out is judged."""
-PICTURE = Path("docs/training_efficiency.svg")
+PICTURE = "training_efficiency.svg"
+"""Beside the record."""
 
 GROUPS = {"": "all names", "_frequent": "frequent", "_rare": "rare", "_unseen": "unseen"}
 
@@ -42,7 +43,7 @@ def whole_model(place: Place) -> Iterator[Row]:
     both = [(done[f], done[b]) for f, b in zip(full, base, strict=True) if {f, b} <= done.keys()]
     if both:
         yield from comparison([f for f, _ in both], [b for _, b in both])
-        yield from efficiency([f for f, _ in both], [b for _, b in both], PICTURE)
+        yield from efficiency([f for f, _ in both], [b for _, b in both], place.docs)
     if full[0] in done:
         kept = {part: done[trial] for part, trial in without.items() if trial in done}
         yield from removals(done[full[0]], kept)
@@ -79,10 +80,10 @@ def _against(
     )
 
 
-def efficiency(full: Sequence[Outcome], base: Sequence[Outcome], picture: Path) -> Iterator[Row]:
+def efficiency(full: Sequence[Outcome], base: Sequence[Outcome], docs: Path) -> Iterator[Row]:
     """How soon all on is as good as all off at the end, as a share of its steps and of its time."""
     shares, times = (_shares(full, base, along) for along in ("step", "cpu_seconds"))
-    detail = f"seeds: {_listed(shares)}; the paper's epochs: 0.208; [curve]({picture.name})"
+    detail = f"seeds: {_listed(shares)}; the paper's epochs: 0.208; [curve]({PICTURE})"
     yield at_most("share of the baseline's steps to its final AP", fmean(shares), 0.35, detail)
     detail = f"seeds: {_listed(times)}"
     yield Row("share of the baseline's CPU time to its final AP", fmean(times), detail=detail)
@@ -90,11 +91,9 @@ def efficiency(full: Sequence[Outcome], base: Sequence[Outcome], picture: Path) 
         "all on": mean_line([_line(o) for o in full]),
         "all off": mean_line([_line(o) for o in base]),
     }
-    if picture.parent.is_dir():
-        title = f"AP (mean of AP50 and AP75), mean of {len(full)} seeds; dashed: all off in the end"
-        level = lines["all off"][-1][1]
-        drawn = draw_lines(lines, title=title, x_name="steps", level=level)
-        write_durably(picture, drawn.encode())
+    title = f"AP (mean of AP50 and AP75), mean of {len(full)} seeds; dashed: all off in the end"
+    drawn = draw_lines(lines, title=title, x_name="steps", level=lines["all off"][-1][1])
+    write_durably(docs / PICTURE, drawn.encode())
 
 
 def _shares(full: Sequence[Outcome], base: Sequence[Outcome], along: str) -> list[float]:

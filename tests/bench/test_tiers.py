@@ -77,14 +77,13 @@ def test_all_on_must_beat_all_off_overall_and_on_unseen_names() -> None:
 def test_efficiency_is_a_share_of_the_baselines_steps(tmp_path: Path) -> None:
     steps = whole_model.MILESTONES
     full, base = [outcome(steps, 40.0, pace=1.5)] * 2, [outcome(steps, 10.0)] * 2
-    picture = tmp_path / "curve.svg"
-    row, time = whole_model.efficiency(full, base, picture)
+    row, time = whole_model.efficiency(full, base, tmp_path)
     assert row.value == pytest.approx(0.25)
     assert row.holds
-    assert "(curve.svg)" in row.detail
+    assert f"({whole_model.PICTURE})" in row.detail
     assert time.value == pytest.approx(0.25 * 1.5)
-    assert picture.stat().st_size < 100_000
-    never, _ = whole_model.efficiency(base, full, picture)
+    assert (tmp_path / whole_model.PICTURE).stat().st_size < 100_000
+    never, _ = whole_model.efficiency(base, full, tmp_path)
     assert never.holds is False
 
 
