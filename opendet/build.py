@@ -19,8 +19,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from opendet.actors import ray_session
 from opendet.cluster import inside_job
 from opendet.config import Config, load_config
@@ -38,6 +36,7 @@ from opendet.sources.card import SourceCard, read_card
 from opendet.sources.image_files import ImageFiles
 from opendet.stage import In, Out, Stage, Task, Worker
 from opendet.work import WorkFolder
+from opendet.yaml_file import read_yaml
 
 log = logging.getLogger(__name__)
 
@@ -268,10 +267,7 @@ def chosen_build(root: Path) -> str:
     path = root / "params.yaml"
     if not path.is_file():
         raise ValueError(f"no project here: {root} has no params.yaml; run this in a checkout")
-    try:
-        chosen = yaml.safe_load(path.read_bytes())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    chosen = read_yaml(path)
     name = chosen.get("build") if isinstance(chosen, dict) else None
     if not isinstance(name, str):
         raise ValueError(f"{path} must name a build, such as `build: demo`")

@@ -253,6 +253,11 @@ def detect(
 
     [cyan]opendet detect folder/*.jpg --model my-model --json > found.jsonl[/cyan]
     """
+    from opendet.files import require_folder_place
+
+    out = out or (None if as_json else Path("detections"))
+    if out:
+        require_folder_place(out)
     folder = model or _trained_model(build)
     from opendet.draw import draw_detections
     from opendet.predict import Detector
@@ -260,7 +265,6 @@ def detect(
     from opendet.predict_files import Unseen, detect_files, drawing_paths, seen_json
 
     detector = Detector.load(folder, PredictConfig(score_threshold=min_score))
-    out = out or (None if as_json else Path("detections"))
     targets = drawing_paths(images, out) if out else [None] * len(images)
     broken = 0
     for seen, target in zip(detect_files(detector, images), targets, strict=True):

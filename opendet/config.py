@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import yaml
 from pydantic import Field, ValidationError
 
 from opendet.curate.caption import CaptionConfig
@@ -21,6 +20,7 @@ from opendet.section import Section, explain
 from opendet.train.config import TrainConfig
 from opendet.train.objective_config import ObjectiveConfig
 from opendet.train.text_config import TextConfig
+from opendet.yaml_file import read_yaml
 
 
 class RunConfig(Section):
@@ -66,11 +66,9 @@ def load_config(path: Path) -> Config:
     right one.
     """
     try:
-        return Config.model_validate(yaml.safe_load(path.read_bytes()) or {})
+        return Config.model_validate(read_yaml(path) or {})
     except FileNotFoundError as error:
         there = ", ".join(sorted(other.stem for other in path.parent.glob("*.yaml"))) or "none"
         raise ValueError(f"{path} is missing; the configurations here: {there}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         raise ValueError(f"{path}: {explain(error, Config)}") from error

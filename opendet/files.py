@@ -49,6 +49,14 @@ def write_durably(path: Path, content: bytes) -> None:
     fsync_path(path.parent)
 
 
+def require_folder_place(folder: Path) -> None:
+    """Raises ValueError, in one line, where something that is no folder stands in its place, or in
+    that of one above it."""
+    for place in (folder, *folder.parents):
+        if os.path.lexists(place) and not place.is_dir():
+            raise ValueError(f"{folder} cannot be a folder, {place} is none: name another place")
+
+
 def write_json_durably(path: Path, value: Any) -> None:
     write_durably(path, canonical_json(value).encode())
 

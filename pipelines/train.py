@@ -32,14 +32,16 @@ def job_of(build: Build) -> tuple[Job, str, dict[str, str]]:
     config = build.config
     recipe = Recipe(config.train, config.loader, config.detector, config.namer, config.objective)
     inputs = build.stamps("shards", "clip")
+    start_content = content_of(config.train.start_from)
     if config.train.start_from:
-        inputs["start_from"] = content_of(config.train.start_from)
+        inputs["start_from"] = start_content
     fingerprint = build.fingerprint("train", *recipe.sections(), config.text)
     run = f"run-{digest_of(sorted(inputs.values()))[:16]}"
     work_folder = build.work("train", fingerprint).root / run
     shards, clip = build.stage_folder("shards"), build.stage_folder("clip")
     cache = build.work("text", "towers").root
-    return Job(recipe, shards, clip, config.text, cache, work_folder), fingerprint, inputs
+    job = Job(recipe, shards, clip, config.text, cache, work_folder, start_content)
+    return job, fingerprint, inputs
 
 
 if __name__ == "__main__":

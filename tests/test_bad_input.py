@@ -94,6 +94,10 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
     "JSON not UTF-8": (edit(INSTANCES, lambda c: c.replace(b"dog", b"d\xf6g")), "instances.json"),
     "duplicate ids": (edit(INSTANCES, two_images_with_one_id), "an id of its own"),
     "list not UTF-8": (voc_list_in_latin_1, "list.txt is not UTF-8 at byte"),
+    "card with a key twice": (
+        edit(CARD, lambda c: c + b"\nname: other\n"),
+        "source.yaml: the key name comes twice",
+    ),
     "card not YAML": (edit(CARD, lambda c: c + b"\n: ]["), "source.yaml"),
     "card not UTF-8": (edit(CARD, lambda c: c + b"# \xff"), "source.yaml"),
     "card missing": (lambda p: (p / CARD).unlink(), "a build needs a source card"),
@@ -117,9 +121,17 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
         edit(CONFIG_FILE, lambda c: c + b"\nloader: {crop_sides: [60, 20]}\n"),
         "crop_sides (60, 20): write the smallest side first",
     ),
+    "config with a section twice": (
+        edit(CONFIG_FILE, lambda c: b"embed: {}\n" + c + b"\nembed: {batch: 4}\n"),
+        "tiny.yaml: the key embed comes twice, in lines 1 and",
+    ),
     "config not YAML": (edit(CONFIG_FILE, lambda c: c + b"\n: ]["), "tiny.yaml"),
     "config not UTF-8": (edit(CONFIG_FILE, lambda c: c + b"# \xff"), "tiny.yaml"),
     "config missing": (lambda p: (p / CONFIG_FILE).unlink(), "tiny.yaml is missing"),
+    "params with a build twice": (
+        edit("params.yaml", lambda c: c + b"build: other\n"),
+        "params.yaml: the key build comes twice",
+    ),
     "params not YAML": (edit("params.yaml", lambda _: b"build: ]["), "params.yaml"),
     "params not UTF-8": (edit("params.yaml", lambda _: b"build: \xff"), "params.yaml"),
     "params without a build": (edit("params.yaml", lambda _: b"[]"), "params.yaml"),

@@ -1,6 +1,7 @@
 """The command line: light to import, one line for what a user must mend, codes that mean things."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -184,6 +185,25 @@ def test_detect_draws_and_tells(model: Path, tmp_path: Path) -> None:
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.strip() == "good.png: nothing found -> good-1.png"
     assert before.items() <= hashes(tmp_path).items(), "the picture itself was overwritten"
+
+
+@pytest.mark.parametrize("out", ["notes", "notes/x/y"])
+def test_detect_draws_over_no_file(model: Path, tmp_path: Path, out: str) -> None:
+    (tmp_path / "good.png").write_bytes(picture(kind="PNG"))
+    (tmp_path / "notes").write_text("mine")
+    ended = run_cli(tmp_path, "detect", "good.png", "--model", str(model), "--out", out)
+    assert ended.code == 1
+    assert ended.line == f"{out} cannot be a folder, notes is none: name another place"
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
+def test_detect_names_a_damaged_namer(model: Path, tmp_path: Path) -> None:
+    damaged = Path(shutil.copytree(model, tmp_path / "damaged"))
+    (damaged / "namer" / "tokenizer.json").write_text("{")
+    (tmp_path / "good.png").write_bytes(picture(kind="PNG"))
+    ended = run_cli(tmp_path, "detect", "good.png", "--model", "damaged")
+    assert ended.code == 1
+    assert ended.line.startswith("damaged/namer is damaged (")
 
 
 def test_drawings_take_no_name_twice(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ training: without it the detector would be told that a visible object is backgro
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from PIL.Image import Image
@@ -61,6 +61,7 @@ class ExampleSet:
     def example(self, draw: Draw, *, epoch: int) -> Example:
         """A sample as this epoch shows it: a function of the seed, the epoch and the draw.
 
+        Where it comes again in one step its key says so (`a-0001.1`): the objective draws by key.
         Raises ValueError, naming the shard and the key, for a sample that cannot be read.
         """
         config = self._config
@@ -75,7 +76,9 @@ class ExampleSet:
             example = transforms.resize(cut, shortest=edge, longest=config.longest_edge)
         else:
             example = self._resized(draw.sample, edge, longest=config.longest_edge)
-        return transforms.flip(example) if rng.random() < config.flip else example
+        if rng.random() < config.flip:
+            example = transforms.flip(example)
+        return replace(example, key=f"{example.key}.{draw.repeat}") if draw.repeat else example
 
     def plain(self, index: int) -> Example:
         """Sample `index` at the evaluation's size, with nothing drawn."""

@@ -1,6 +1,7 @@
 """The order of an epoch: a pure function of the seed, the epoch and how often each sample comes."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ class Draw(NamedTuple):
     """Its index."""
     turn: int = 0
     """How often it came before in this epoch: each time it is augmented anew."""
+    repeat: int = 0
+    """How often it came before in this step, on any rank: each time it is noised anew."""
 
 
 Batches = list[list[Draw]]
@@ -62,4 +65,12 @@ def rank_batches(
             f"{len(draws)} samples are too few for {world} x batch_size {batch_size}: "
             "lower loader.batch_size, or switch loader.drop_last off"
         )
-    return [step_draws[rank::world] for step_draws in steps]
+    return [list(_repeats_counted(step_draws))[rank::world] for step_draws in steps]
+
+
+def _repeats_counted(step_draws: Sequence[Draw]) -> Iterator[Draw]:
+    """Before the ranks share them: the count must not depend on how many they are."""
+    seen: Counter[int] = Counter()
+    for draw in step_draws:
+        yield draw._replace(repeat=seen[draw.sample])
+        seen[draw.sample] += 1

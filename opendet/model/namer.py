@@ -7,7 +7,8 @@ and a namer is saved and loaded as exactly its own tensors.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "namer.safetensors"
 CONFIG_FILE = "namer.json"
+FILES = (CONFIG_FILE, "config.json", "tokenizer.json", "tokenizer_config.json")
+"""What a saved folder holds beside the weights. The library makes up some that it does not find."""
 IGNORED = -100
 """The label that the library's cross-entropy skips."""
 BEAMS_AT_ONCE = 512
@@ -202,19 +205,27 @@ class T5Namer(nn.Module):
         if not (folder / WEIGHTS_FILE).is_file():
             raise ValueError(f"{folder}: no namer there, {WEIGHTS_FILE} is missing")
         namer = cls.empty(folder)
-        namer.load_own(load_file(folder / WEIGHTS_FILE))
+        with _damage_named(folder):
+            namer.load_own(load_file(folder / WEIGHTS_FILE))
         return namer
 
     @classmethod
     def empty(cls, folder: Path) -> "T5Namer":
-        """The namer of a saved folder with fresh weights, for a checkpoint that has its own."""
+        """The namer of a saved folder with fresh weights, for a checkpoint that has its own.
+
+        Raises ValueError, in one line that names the folder, for a damaged one.
+        """
         from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
 
-        # a folder of before there were adapters does not tell its head
-        config = NamerConfig(**{"head": "full", **json.loads((folder / CONFIG_FILE).read_text())})
-        t5_config = T5Config.from_pretrained(folder)
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        return cls(T5ForConditionalGeneration(t5_config), tokenizer, config)
+        with _damage_named(folder):
+            if missing := [name for name in FILES if not (folder / name).is_file()]:
+                raise FileNotFoundError(f"{missing[0]} is missing")
+            # a folder of before there were adapters does not tell its head
+            told = json.loads((folder / CONFIG_FILE).read_text())
+            config = NamerConfig(**{"head": "full", **told})
+            t5_config = T5Config.from_pretrained(folder)
+            tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            return cls(T5ForConditionalGeneration(t5_config), tokenizer, config)
 
     def load_own(self, tensors: dict[str, Tensor]) -> None:
         """Copy every parameter, all of them and nothing else."""
@@ -251,6 +262,18 @@ class T5Namer(nn.Module):
                 f"(which needs the network once): {reason}"
             ) from error
         return cls(t5, tokenizer, config)
+
+
+@contextmanager
+def _damage_named(folder: Path) -> Iterator[None]:
+    """What the block stumbles over in a saved folder, in one line that names it."""
+    try:
+        yield
+    except Exception as error:  # the libraries meet a damaged file with errors of every kind
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{folder} is damaged ({reason}): take the model from its source again"
+        ) from error
 
 
 def _check_finite(prompts: Tensor) -> None:

@@ -124,13 +124,37 @@ def _probe(name: str) -> Any:
         )
     try:
         with torch.device("meta"):
-            return timm.create_model(name, features_only=True).feature_info
+            model: Any = timm.create_model(name, features_only=True, **_any_size(name)).eval()
     except (RuntimeError, AttributeError) as error:
         raise ValueError(f"detector.backbone.name: timm has no feature maps of {name}") from error
+    _require_any_size(name, model)
+    return model.feature_info
+
+
+def _require_any_size(name: str, model: Any) -> None:
+    """Raises ValueError, in one line, for a model on the meta device that knows one size alone."""
+    stride = model.feature_info.reduction()[-1]
+    native: Any = timm.models.get_pretrained_cfg(name)
+    own_hw = native.input_size[1:]
+    # Some cannot be tried without weights: those know not even their own size here.
+    if not _takes(model, (4 * stride, 6 * stride)) and _takes(model, own_hw):
+        raise ValueError(
+            f"detector.backbone.name: {name} does not take images of other sizes than its own, "
+            f"{own_hw[0]} x {own_hw[1]}: take a Swin, ConvNeXt, ResNet or DINOv2"
+        )
+
+
+@torch.no_grad()
+def _takes(model: nn.Module, size_hw: tuple[int, int]) -> bool:
+    try:
+        model(torch.empty(1, 3, *size_hw, device="meta"))
+    except (AssertionError, RuntimeError):  # timm's own check of the size, or shapes that differ
+        return False
+    return True
 
 
 def _create(config: BackboneConfig, indices: list[int]) -> nn.Module:
-    options: dict[str, Any] = dict(_any_size(config.name))
+    options = _any_size(config.name)
     if config.drop_path:
         options["drop_path_rate"] = config.drop_path
     file = _weight_file(Path(config.weights)) if config.weights else None
@@ -190,7 +214,7 @@ def _weight_file(path: Path) -> Path:
     )
 
 
-def _any_size(name: str) -> dict[str, bool]:
+def _any_size(name: str) -> dict[str, Any]:
     """What makes a model take images of any size; Swin's windows shift on every stage, as in
     detection, not only where the maps of a 224 pixel image are larger than a window."""
     match timm.models.model_entrypoint(name).__module__.rpartition(".")[2]:

@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from opendet.section import Section, explain
 from opendet.sources.scene_settings import SceneSettings
+from opendet.yaml_file import read_yaml
 
 Format = Literal["folder", "coco", "voc", "scenes"]
 Split = Literal["train", "val", "test"]
@@ -113,11 +113,9 @@ class SourceCard(Section):
 def read_card(path: Path) -> SourceCard:
     """The card in a YAML file. Raises ValueError, in one line, for whatever is wrong with it."""
     try:
-        return SourceCard.model_validate(yaml.safe_load(path.read_bytes()))
+        return SourceCard.model_validate(read_yaml(path))
     except FileNotFoundError as error:
         raise ValueError(f"{path} is missing: a build needs a source card") from error
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         raise ValueError(f"{path}: {explain(error, SourceCard)}") from error
 

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from opendet.files import require_folder_place
 from opendet.train.export import NAMER, WEIGHTS, ModelCard, export_model, load_detector, read_card
 from opendet.train.weights import load_tensors, own_tensors
 
@@ -26,6 +27,7 @@ def blend(first: Path, second: Path, *, share: float, out: Path) -> None:
         raise ValueError(f"the share {share} must be between 0 (the first) and 1 (the second)")
     if out.exists():
         raise ValueError(f"{out} is there already: name a folder that is not")
+    require_folder_place(out)
     cards = read_card(first), read_card(second)
     _require_fit(first, second, cards)
     detector = load_detector(first)
@@ -62,8 +64,15 @@ def _require_fit(first: Path, second: Path, cards: tuple[ModelCard, ModelCard]) 
         raise ValueError(
             f"{second} does not fit {first}: their detectors differ in {', '.join(sorted(odd))}"
         )
-    if (first / NAMER / TOKENS).read_bytes() != (second / NAMER / TOKENS).read_bytes():
+    if _tokens(first) != _tokens(second):
         raise ValueError(
             f"{second} does not fit {first}: their namers know other tokens; fine-tune the second "
             "from the first (train.start_from)"
         )
+
+
+def _tokens(model: Path) -> bytes:
+    path = model / NAMER / TOKENS
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: take the model from its source again")
+    return path.read_bytes()

@@ -1,8 +1,8 @@
 """The trainer's knobs. Light to import: the command line loads it."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from opendet.section import Section
 
@@ -92,10 +92,19 @@ class TrainConfig(Section):
     """The corrections of `finetune: lora`."""
     workers: int = Field(default=1, ge=1)
     """Processes that Ray Train starts, each with its own batches; 1 trains in this process, or in
-    those that torchrun started."""
+    those that torchrun started, of which there must be as many where another number is set."""
     gpus_per_worker: float = Field(default=0.0, ge=0)
-    """What each of these processes books on Ray; 0 trains on CPUs."""
+    """What each of several workers books on Ray; 0 trains on CPUs."""
     restarts: int = Field(default=3, ge=0)
     """So often may Ray Train begin again from the last checkpoint after a process died."""
     warmup: WarmupConfig = WarmupConfig()
     """The namer's first lesson. It is left out where `start_from` is a model folder of ours."""
+
+    @model_validator(mode="after")
+    def _booked_by_workers(self) -> Self:
+        if self.gpus_per_worker and self.workers == 1:
+            raise ValueError(
+                f"gpus_per_worker {self.gpus_per_worker:g}: one worker books nothing on Ray: raise "
+                "workers, or leave it out and name a GPU by device"
+            )
+        return self

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from opendet.build import Build
 from opendet.console import exit_code_of, interrupt_on_sigterm
+from opendet.train.config import TrainConfig
 from opendet.train.distributed import Ranks, joined
 from opendet.train.recipe import Recipe
 from opendet.train.run import train
@@ -34,6 +35,8 @@ class Job:
     text_cache: Path
     """What towers have said already."""
     work_folder: Path
+    start_content: str
+    """`content_of` what the run begins with: a large folder, read once."""
 
     def run(self, ranks: Ranks) -> Path:
         """Train as one of the ranks; the model's folder."""
@@ -45,6 +48,7 @@ class Job:
             clip=tower,
             template=template,
             ranks=ranks,
+            start_content=self.start_content,
         )
 
 
@@ -55,6 +59,7 @@ def crew(job: Job, address: str = "") -> Iterator[Callable[[], Path]]:
     `address` is that of a Ray cluster; empty for a private Ray.
     """
     with joined(job.recipe.train.device) as ranks:
+        require_as_told(job.recipe.train, ranks)
 
         def train_all() -> Path:
             if job.recipe.train.workers > 1 and ranks.world == 1:
@@ -82,8 +87,25 @@ def follower_main(job_of: Callable[[Build], Job], description: str | None) -> No
     def work() -> int:
         job = job_of(Build.open(arguments.build))
         with joined(job.recipe.train.device) as ranks:
+            require_as_told(job.recipe.train, ranks)
             while ranks.led(False):
                 job.run(ranks)
         return 0
 
     sys.exit(exit_code_of(work))
+
+
+def require_as_told(config: TrainConfig, ranks: Ranks) -> None:
+    """Raises ValueError where torchrun has started others than the workers that are asked for."""
+    if ranks.world == 1:
+        return
+    if config.workers not in (1, ranks.world):
+        raise ValueError(
+            f"train.workers asks for {config.workers} processes and torchrun has started "
+            f"{ranks.world}: start as many, or leave train.workers out"
+        )
+    if config.gpus_per_worker and ranks.device.type == "cpu":
+        raise ValueError(
+            f"train.gpus_per_worker asks for GPUs and rank {ranks.rank} trains on the CPU: leave "
+            "it out, or see train.device"
+        )

@@ -27,7 +27,8 @@ class StepDraws:
     """The objective's random draws of one step, image by image.
 
     They depend on the image and not on its place in a batch or on its rank, so that two ranks of n
-    images draw what one of 2n draws.
+    images draw what one of 2n draws. An image that comes twice in one batch of all ranks has two
+    keys (`ExampleSet.example`); one that comes in two of `accumulate` batches draws twice the same.
     """
 
     seed: int

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from opendet.data.dataset import ExampleSet
+from opendet.data.kinds import teaches
 from opendet.data.loader import Loader
+from opendet.data.plan import mixture_kind
 from opendet.files import exclusive_lock, sha256_of, write_json_durably
 from opendet.model.detector import OpenDetector
 from opendet.shard_set import ShardSet
@@ -71,6 +73,7 @@ def train(
     clip: TextTower | None,
     template: str = "{name}",
     ranks: Ranks | None = None,
+    start_content: str = "",
 ) -> Path:
     """Train, or go on training, in `work_folder`; returns its model folder.
 
@@ -78,7 +81,8 @@ def train(
     `start_from.json` where weights of another project were taken over. `clip` gives the
     vectors of the names, asked for as `template`; without one nothing is distilled and the namer
     is not warmed. A whole model of this recipe and these shards means that there is nothing to do.
-    With `ranks` all of them call this, on the same folders. Raises ValueError, in one line, for
+    With `ranks` all of them call this, on the same folders. `start_content` is that of
+    `train.start_from` where the caller has read it already. Raises ValueError, in one line, for
     what a person must mend, such as a work folder of another recipe, and BusyError if another
     process trains there.
     """
@@ -88,14 +92,14 @@ def train(
         **recipe.identity(),
         "shards": _manifest_hash(shards_folder),
         "clip": f"{clip.revision} {template}" if clip else "none",
-        "start_from": content_of(recipe.train.start_from),
+        "start_from": start_content or content_of(recipe.train.start_from),
         "ranks": ranks.world,
     }
     place = _Workplace(work_folder, ranks, identity)
     with place.lock(), reproducible(ranks.device, threads=recipe.train.threads):
         if not ranks.led(ranks.leads and _finished(place)):
             shards = ShardSet.open(shards_folder, split=recipe.loader.split)
-            _require_objects(shards, recipe.loader.split)
+            _require_lessons(shards, recipe)
             names = names_of(shards)
             with ranks.leader_first():
                 last = _last_checkpoint(place)
@@ -118,6 +122,17 @@ def _require_agreement(recipe: Recipe) -> None:
         raise ValueError("train.finetune: lora keeps the weights as they are: set train.start_from")
     if namer.head == "full" and unfreezes:
         raise ValueError("namer.unfreeze_head_at: a full head is never frozen: leave it out")
+    if _unfreeze_step(recipe) == train.steps:
+        raise ValueError(
+            f"namer.unfreeze_head_at: {namer.unfreeze_head_at} of train.steps, {train.steps}, is "
+            f"their end: set at most {train.steps - 1}/{train.steps}, or leave it out"
+        )
+
+
+def _unfreeze_step(recipe: Recipe) -> int | None:
+    """The first step that trains the whole head, 0 for the first of all; None for never."""
+    share = recipe.namer.unfreeze_head_at
+    return None if share is None else math.ceil(share * recipe.train.steps)
 
 
 def _last_checkpoint(place: _Workplace) -> Checkpoint | None:
@@ -175,7 +190,6 @@ def _train(
     recipe: Recipe, place: _Workplace, state: TrainingState, vectors: TextVectors | None
 ) -> None:
     assert isinstance(state.detector, OpenDetector)
-    share = recipe.namer.unfreeze_head_at
     series = Series(
         place.folder / "series.csv", start=state.step, config=recipe.train, ranks=place.ranks
     )
@@ -186,9 +200,14 @@ def _train(
         ranks=place.ranks,
         series=series,
         checkpoints=place.checkpoints,
-        unfreeze_at=None if share is None else math.ceil(share * recipe.train.steps),
+        unfreeze_at=_unfreeze_step(recipe),
     )
     series.close()
+    if not series.rows:
+        raise ValueError(
+            f"{series.path} is missing, and all steps are done: put it back, or remove "
+            f"{place.checkpoints}/step-{state.step:08d}.json, so that the last ones are done again"
+        )
     if place.ranks.leads:
         metrics = _metrics(
             state, series.rows[-1], images=state.step * _images_a_step(recipe, place)
@@ -216,12 +235,16 @@ def _images_a_step(recipe: Recipe, place: _Workplace) -> int:
     return recipe.loader.batch_size * recipe.train.accumulate * place.ranks.world
 
 
-def _require_objects(shards: ShardSet, split: str) -> None:
+def _require_lessons(shards: ShardSet, recipe: Recipe) -> None:
+    """An object, or the caption of an image that the mixture takes for one of kind `image`."""
+    loader, captions = recipe.loader, recipe.objective.caption_weight > 0
     records = (shards.record(index) for index in range(len(shards)))
-    if not any(region.has_object for record in records for region in record.regions):
+    told = ((record, mixture_kind(record, loader.mixture)) for record in records)
+    if not any(teaches(record, kind) for record, kind in told if captions or kind != "image"):
         raise ValueError(
-            f"no image of the split {split} has an object to learn from: take a source with boxes "
-            "(format coco or voc), or see what the stage filter refused"
+            f"no image of the split {loader.split} has an object to learn from: take a source with "
+            "boxes (format coco or voc), one of kind image with captions (loader.mixture, "
+            "objective.caption_weight), or see what the stage filter refused"
         )
 
 

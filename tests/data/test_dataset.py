@@ -153,3 +153,11 @@ def test_each_coming_of_a_sample_is_augmented_anew(tmp_path: Path) -> None:
     assert not all(same(turns[0], turn) for turn in turns)
     again = [examples.example(Draw(1, turn), epoch=0) for turn in range(6)]
     assert all(map(same, turns, again))
+
+
+def test_a_sample_that_comes_twice_in_a_step_has_two_keys(tmp_path: Path) -> None:
+    world.small_build(tmp_path / "out")
+    examples = ExampleSet(ShardSet.open(tmp_path / "out"), CONFIG)
+    first, second = (examples.example(Draw(1, 2, repeat), epoch=0) for repeat in (0, 1))
+    assert (first.key, second.key) == ("a-0001", "a-0001.1")
+    assert torch.equal(first.image, second.image)

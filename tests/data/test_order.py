@@ -60,7 +60,21 @@ def test_each_coming_has_its_turn(counts: list[int]) -> None:
     samples = np.arange(len(counts)) * 3
     draws = epoch_order(samples, np.array(counts), epoch_rng(0, 0))
     expected = [(index * 3, turn) for index, n in enumerate(counts) for turn in range(n)]
-    assert sorted(draws) == expected
+    assert sorted((draw.sample, draw.turn) for draw in draws) == expected
+
+
+def test_a_repeat_within_a_step_is_counted_over_all_ranks() -> None:
+    draws = [Draw(0, 0), Draw(5, 0), Draw(0, 1), Draw(0, 2), Draw(5, 1), Draw(7, 0)]
+    [first, second] = rank_batches(draws, batch_size=4, drop_last=False)
+    assert first == [Draw(0, 0, 0), Draw(5, 0, 0), Draw(0, 1, 1), Draw(0, 2, 2)]
+    assert second == [Draw(5, 1, 0), Draw(7, 0, 0)]
+    ranks = [
+        rank_batches(draws, batch_size=2, drop_last=False, rank=rank, world=2) for rank in (0, 1)
+    ]
+    assert [sorted(one + other) for one, other in zip(*ranks, strict=True)] == [
+        sorted(first),
+        sorted(second),
+    ]
 
 
 def test_epochs_and_seeds_differ() -> None:

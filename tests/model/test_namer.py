@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import T5Config, T5ForConditionalGeneration
 
-from opendet.model.namer import IGNORED, T5Namer
+from opendet.model.namer import FILES, IGNORED, WEIGHTS_FILE, T5Namer
 from opendet.model.tiny_t5 import train_tokenizer
 from opendet.train.weights import load_tensors, own_tensors
 from tests.model.worlds import NAMES, TINY_NAMER, build_namer
@@ -268,6 +268,21 @@ def test_folder_of_before_there_were_adapters_loads(tmp_path: Path) -> None:
     known = {k: v for k, v in told.items() if k != "head" and not k.startswith("lora")}
     (tmp_path / "namer.json").write_text(json.dumps(known))
     assert torch.equal(T5Namer.load(tmp_path).head.base, namer.head.base)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\x00"])
+@pytest.mark.parametrize("name", [*FILES, WEIGHTS_FILE])
+def test_a_damaged_folder_is_one_line_that_names_it(
+    tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    folder = tmp_path / "namer"
+    build_namer().save(folder)
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"^{folder}(:| is damaged)") as error:
+        T5Namer.load(folder)
+    assert "\n" not in str(error.value)
 
 
 def test_a_folder_of_another_model_is_one_clear_line(tmp_path: Path) -> None:

@@ -105,6 +105,9 @@ def test_weights_from_a_local_file(folder: bool, tmp_path: Path) -> None:
         (BackboneConfig(name="test_resnet", weights="/nowhere"), "neither a safetensors file"),
         (BackboneConfig(name="test_resnet", pretrained=True), "could be fetched"),
         (BackboneConfig(name="tiny", weights="/nowhere"), "no weights to fetch"),
+        (BackboneConfig(name="mixer_b16_224"), "other sizes than its own, 224 x 224: take a Swin"),
+        (BackboneConfig(name="beit_base_patch16_224"), "other sizes than its own, 224 x 224"),
+        (BackboneConfig(name="levit_128", strides=(16, 32)), "other sizes than its own"),
     ],
 )
 def test_a_mistake_is_one_clear_line(config: BackboneConfig, message: str) -> None:

@@ -80,6 +80,21 @@ def test_what_does_not_fit_is_refused_in_one_line(
         blend(*parents, share=1.5, out=tmp_path / "out")
 
 
+def test_a_folder_that_lacks_its_tokens_is_one_line(
+    parents: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (parents[1] / "namer" / "tokenizer.json").unlink()
+    with pytest.raises(ValueError, match=r"2/namer/tokenizer\.json is missing: take"):
+        blend(*parents, share=0.5, out=tmp_path / "out")
+
+
+def test_a_file_in_the_way_is_one_line(parents: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ValueError, match=r"file/x cannot be a folder, .*/file is none"):
+        blend(*parents, share=0.5, out=tmp_path / "file" / "x")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_the_command(parents: tuple[Path, Path], tmp_path: Path) -> None:
     arguments = ["blend", *map(str, parents), "--share", "0.5", "--out", str(tmp_path / "out")]
     ran = CliRunner().invoke(app, arguments)

@@ -15,11 +15,13 @@ from kills import kill_until_done
 from safetensors.torch import load_file
 from trainee import RECIPE, HashTower, changed, publish_shards, run
 
+from opendet.data.config import MixtureSource
 from opendet.files import BusyError, exclusive_lock
 from opendet.model.tiny_t5 import build_tiny_t5, train_tokenizer
 from opendet.sample import Sample
 from opendet.train.config import WarmupConfig
 from opendet.train.export import load_detector
+from opendet.train.objective_config import ObjectiveConfig
 from opendet.train.optimizer import HEAD
 from opendet.train.run import train
 from opendet.train.weights import own_tensors
@@ -123,6 +125,24 @@ def test_a_damaged_model_folder_is_exported_again(shards: Path, tmp_path: Path) 
     assert (model / "model.safetensors").read_bytes() == whole
 
 
+def test_a_lost_series_is_one_line_that_brings_it_back(
+    undisturbed: Path, shards: Path, tmp_path: Path
+) -> None:
+    work = Path(shutil.copytree(undisturbed, tmp_path / "work", ignore=lambda *_: {"model"}))
+    (work / "series.csv").unlink()
+    last = work / f"checkpoints/step-{RECIPE.train.steps:08d}.json"
+    with pytest.raises(
+        ValueError, match=r"series\.csv is missing, and all steps are done"
+    ) as error:
+        run(shards, work)
+    assert str(last) in str(error.value)
+    assert "\n" not in str(error.value)
+    last.unlink()
+    run(shards, work)
+    weights = "model/model.safetensors"
+    assert (work / weights).read_bytes() == (undisturbed / weights).read_bytes()
+
+
 def test_one_run_at_a_time(shards: Path, tmp_path: Path) -> None:
     with exclusive_lock(tmp_path / "lock", what="it"), pytest.raises(BusyError):
         run(shards, tmp_path)
@@ -194,6 +214,22 @@ def test_shards_that_teach_nothing_are_one_line(
     shard_world.publish(tmp_path / "shards", {"a-000000": samples} if samples else {})
     with pytest.raises(ValueError, match=says) as error:
         run(tmp_path / "shards", tmp_path / "work")
+    assert "\n" not in str(error.value)
+
+
+def test_captions_alone_are_lessons_where_the_mixture_says_so(tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    shard_world.publish(shards, {"a-000000": [shard_world.painted(f"a-{n}") for n in range(6)]})
+    told = RECIPE.loader.model_copy(
+        update={"mixture": (MixtureSource(batch="a", weight=1, kind="image"),)}
+    )
+    recipe = replace(changed(steps=1), loader=told)
+    run(shards, tmp_path / "work", recipe)
+    metrics = json.loads((tmp_path / "work" / "metrics.json").read_text())["train"]
+    assert metrics["last"]["caption"] > 0
+    deaf = replace(recipe, objective=ObjectiveConfig(caption_weight=0.0))
+    with pytest.raises(ValueError, match=r"objective\.caption_weight") as error:
+        run(shards, tmp_path / "deaf", deaf)
     assert "\n" not in str(error.value)
 
 

@@ -15,8 +15,9 @@ from transformers import BertConfig, MMGroundingDinoConfig, SwinConfig
 from transformers import MMGroundingDinoForObjectDetection as GroundingDino
 
 from opendet.train.config import LoraConfig
-from opendet.train.export import load_detector
+from opendet.train.export import load_detector, read_card
 from opendet.train.recipe import Recipe
+from opendet.train.run import train
 from opendet.train.start import warn_of_cut_names
 from opendet.train.weights import own_tensors
 from tests.model.worlds import TINY_NAMER, build_namer
@@ -119,6 +120,25 @@ def test_a_full_head_is_not_unfrozen(shards: Path, tmp_path: Path) -> None:
     namer = RECIPE.namer.model_copy(update={"head": "full", "unfreeze_head_at": 0.5})
     with pytest.raises(ValueError, match="a full head is never frozen"):
         run(shards, tmp_path, replace(RECIPE, namer=namer))
+
+
+@pytest.mark.parametrize(("share", "steps"), [(0.99, 8), (0.5, 1)])
+def test_a_head_that_would_never_unfreeze_is_refused(
+    shards: Path, tmp_path: Path, share: float, steps: int
+) -> None:
+    namer = RECIPE.namer.model_copy(update={"unfreeze_head_at": share})
+    says = rf"unfreeze_head_at: {share} of train.steps, {steps}, .* at most {steps - 1}/{steps},"
+    with pytest.raises(ValueError, match=says):
+        run(shards, tmp_path, replace(changed(steps=steps), namer=namer))
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_what_the_caller_has_read_is_not_read_again(
+    general: Path, shards: Path, tmp_path: Path
+) -> None:
+    recipe = _frozen(start_from=str(general))
+    model = train(recipe, shards, tmp_path, clip=None, start_content="read before")
+    assert read_card(model).training["start_from"] == "read before"
 
 
 def test_names_that_are_cut_are_said(caplog: pytest.LogCaptureFixture) -> None:

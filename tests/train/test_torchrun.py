@@ -61,3 +61,7 @@ def test_a_build_trained_by_torchrun(tmp_path: Path) -> None:
     again = _torchrun(project)  # rank 0 finds that there is nothing to do and tells the other
     assert again.returncode == 0, again.stderr
     assert (trained / "model" / "model.safetensors").stat().st_mtime_ns == before
+    config.write_text(config.read_text().replace("train: {", "train: {workers: 3, "))
+    other = _torchrun(project)
+    assert other.returncode != 0
+    assert "train.workers asks for 3 processes and torchrun has started 2: start" in other.stderr

@@ -1,0 +1,34 @@
+"""The one reader of YAML files: what a person wrote twice is an error, not silently the last."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file says. Raises ValueError, in one line that names the file, for one that is
+    not YAML or has a key twice in one place; FileNotFoundError where there is none."""
+    with path.open("rb") as file:
+        try:
+            return yaml.load(file, _KeysOnce)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+class _KeysOnce(yaml.SafeLoader):
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+        """Looked at before values are made of it: by then `<<` has added the keys of others."""
+        mapping = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in mapping.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise ValueError(
+                    f"{self.name}: the key {key.value} comes twice, in lines {lines[key.value]} "
+                    f"and {line}: keep one of them"
+                )
+            lines[key.value] = line
+        return mapping
