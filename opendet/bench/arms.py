@@ -1,4 +1,5 @@
-"""The paper's parts as switches: from none of them, which is GenerateU's recipe, to all six.
+"""The paper's parts as switches, and one of ours beside them: from none of them, which is
+GenerateU's recipe, to all.
 
 Sizes are of the small world (`synthetic`), the same in every arm, and so are the learning rate, the
 schedule, the batches and the first weights of the namer.
@@ -12,9 +13,12 @@ from opendet.model.config import BackboneConfig, DetectorConfig, NamerConfig
 from opendet.train.config import TrainConfig
 from opendet.train.objective_config import ObjectiveConfig
 
-Part = Literal["ODR", "BVLA-M", "VLD-M", "ONG", "MAL", "joint loss"]
+Part = Literal["ODR", "BVLA-M", "VLD-M", "ONG", "MAL", "joint loss", "vocabulary"]
 
-PARTS: tuple[Part, ...] = ("ODR", "BVLA-M", "VLD-M", "ONG", "MAL", "joint loss")
+PAPERS: tuple[Part, ...] = ("ODR", "BVLA-M", "VLD-M", "ONG", "MAL", "joint loss")
+PARTS: tuple[Part, ...] = (*PAPERS, "vocabulary")
+"""With one of ours: a step contrasts prompts with all names that training teaches, and noises some of
+them beside those of its images (docs/decisions.md)."""
 
 TEXT_WIDTH = 96
 """Of text vectors, prompts and the T5: all one, as with CLIP ViT-L and FLAN-T5-base."""
@@ -29,6 +33,8 @@ _SIZES: dict[str, Any] = {
     "queries_min": 10,
     "distiller_hidden": 192,
 }
+_CONTRAST_WEIGHT = 2.0
+_DRAWN_NAMES = 8
 _DENOISING_PAIRS = 16  # Two groups of the eight objects that an image has at most.
 
 TRAINING = TrainConfig(
@@ -57,13 +63,13 @@ class Arm:
 
 
 def arm(parts: Collection[Part], *, naming: bool = True, distilled: bool | None = None) -> Arm:
-    """The detector, the namer and the losses with these parts of the paper, and without the others.
+    """The detector, the namer and the losses with these parts, and without the others.
 
     `naming` off leaves the language model out of training. `distilled` sets the distillation loss
-    apart from its module, VLD-M. Raises ValueError for a part that the paper does not have.
+    apart from its module, VLD-M. Raises ValueError for an unknown part.
     """
     if unknown := sorted(set(parts) - set(PARTS)):
-        raise ValueError(f"no part {', '.join(unknown)}; the paper's are {', '.join(PARTS)}")
+        raise ValueError(f"no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
     distilled = "VLD-M" in parts if distilled is None else distilled
     denoised = naming and "ONG" in parts
     return Arm(
@@ -84,6 +90,8 @@ def arm(parts: Collection[Part], *, naming: bool = True, distilled: bool | None 
             naming_weight=float(naming),
             text_denoising_weight=float(denoised),
             distillation_weight=float(naming and distilled),
+            contrast_weight=_CONTRAST_WEIGHT if naming and "vocabulary" in parts else 0.0,
+            text_denoising_vocabulary=_DRAWN_NAMES if "vocabulary" in parts else 0,
             named_objects=40 if naming else 1,  # what counts for nothing need not cost time
         ),
     )

@@ -1,5 +1,5 @@
-"""Tier 3: the whole model, from picture to name. All of the paper's parts against none of them,
-each part left out, and how many steps it takes to be as good as the baseline is in the end.
+"""Tier 3: the whole model, from picture to name. All parts against none of them, each part left
+out, and how many steps it takes to be as good as the baseline is in the end.
 
 See ../shared/spec/evidence.md, G.3. Names are what the language model writes, greedily, in every
 arm. `AP` is the mean of AP50 and AP75 over the 64 names.
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from opendet.bench.arms import PARTS, Part
+from opendet.bench.arms import PAPERS, PARTS, Part
 from opendet.bench.curves import Line, draw_lines, first_reaching, mean_line
 from opendet.bench.harness import Place, Row, at_least, at_most, paired
 from opendet.bench.trial import Trial
@@ -34,35 +34,38 @@ def whole_model(place: Place) -> Iterator[Row]:
     """The gates that all runs are there for; a seed's pair before what needs one seed alone."""
     full = [Trial(PARTS, seed, MILESTONES) for seed in SEEDS]
     base = [Trial((), seed, MILESTONES) for seed in SEEDS]
+    papers = [Trial(PAPERS, seed, MILESTONES) for seed in SEEDS]
     without = {
-        part: Trial(tuple(one for one in PARTS if one != part), SEEDS[0], ENDS) for part in PARTS
+        part: Trial(tuple(one for one in PARTS if one != part), SEEDS[0], ENDS) for part in PAPERS
     }
     linear = Trial(without["VLD-M"].parts, SEEDS[0], ENDS, distilled=True)
     pairs = [trial for pair in zip(full, base, strict=True) for trial in pair]
-    done = run_trials([*pairs, linear, *without.values()], place)
-    both = [(done[f], done[b]) for f, b in zip(full, base, strict=True) if {f, b} <= done.keys()]
-    if both:
-        yield from comparison([f for f, _ in both], [b for _, b in both])
-        yield from efficiency([f for f, _ in both], [b for _, b in both], place.docs)
+    done = run_trials([*pairs, papers[0], *without.values(), linear, *papers[1:]], place)
+    for name, arm, docs in (("all on", full, place.docs), ("the paper's six", papers, None)):
+        both = [(done[f], done[b]) for f, b in zip(arm, base, strict=True) if {f, b} <= done.keys()]
+        if both:
+            yield from comparison(name, [f for f, _ in both], [b for _, b in both])
+            yield from efficiency(name, [f for f, _ in both], [b for _, b in both], docs)
     if full[0] in done:
-        kept = {part: done[trial] for part, trial in without.items() if trial in done}
+        removed = {**without, "vocabulary": papers[0]}
+        kept = {part: done[trial] for part, trial in removed.items() if trial in done}
         yield from removals(done[full[0]], kept)
         if linear in done:
             yield from distilling(done[full[0]], done[linear])
 
 
-def comparison(full: Sequence[Outcome], base: Sequence[Outcome]) -> Iterator[Row]:
-    """All on against all off at the end, seed by seed."""
+def comparison(name: str, arm: Sequence[Outcome], base: Sequence[Outcome]) -> Iterator[Row]:
+    """An arm against all off at the end, seed by seed."""
     goals = {"": 5.0, "_unseen": 3.0}
     for group, title in GROUPS.items():
-        metric = f"all on - all off: AP, {title}"
-        yield _against(metric, full, base, f"ap{group}", goals.get(group))
-    yield _against("all on - all off: AP75 agnostic", full, base, "agnostic_ap75")
-    yield _against("all on - all off: cosine of prompt and text", full, base, "cosine")
+        metric = f"{name} - all off: AP, {title}"
+        yield _against(metric, arm, base, f"ap{group}", goals.get(group))
+    yield _against(f"{name} - all off: AP75 agnostic", arm, base, "agnostic_ap75")
+    yield _against(f"{name} - all off: cosine of prompt and text", arm, base, "cosine")
     time = fmean(
-        f.last["cpu_seconds"] / b.last["cpu_seconds"] for f, b in zip(full, base, strict=True)
+        f.last["cpu_seconds"] / b.last["cpu_seconds"] for f, b in zip(arm, base, strict=True)
     )
-    yield Row("CPU time of a step, all on / all off", time)
+    yield Row(f"CPU time of a step, {name} / all off", time)
 
 
 def _against(
@@ -80,26 +83,31 @@ def _against(
     )
 
 
-def efficiency(full: Sequence[Outcome], base: Sequence[Outcome], docs: Path) -> Iterator[Row]:
-    """How soon all on is as good as all off at the end, as a share of its steps and of its time."""
-    shares, times = (_shares(full, base, along) for along in ("step", "cpu_seconds"))
+def efficiency(
+    name: str, arm: Sequence[Outcome], base: Sequence[Outcome], docs: Path | None
+) -> Iterator[Row]:
+    """How soon an arm is as good as all off is in the end, as a share of its steps and of its time.
+
+    With `docs`, both curves are drawn there.
+    """
+    shares, times = (_shares(arm, base, along) for along in ("step", "cpu_seconds"))
+    metric = f"{name}: share of all off's steps to its final AP"
     detail = f"seeds: {_listed(shares)}; the paper's epochs: 0.208; [curve]({PICTURE})"
-    yield at_most("share of the baseline's steps to its final AP", fmean(shares), 0.35, detail)
-    detail = f"seeds: {_listed(times)}"
-    yield Row("share of the baseline's CPU time to its final AP", fmean(times), detail=detail)
-    lines = {
-        "all on": mean_line([_line(o) for o in full]),
-        "all off": mean_line([_line(o) for o in base]),
-    }
-    title = f"AP (mean of AP50 and AP75), mean of {len(full)} seeds; dashed: all off in the end"
-    drawn = draw_lines(lines, title=title, x_name="steps", level=lines["all off"][-1][1])
-    write_durably(docs / PICTURE, drawn.encode())
+    yield at_most(metric, fmean(shares), 0.35, detail)
+    metric = f"{name}: share of all off's CPU time to its final AP"
+    yield Row(metric, fmean(times), detail=f"seeds: {_listed(times)}")
+    if docs:
+        lines = {name: mean_line([_line(o) for o in arm])}
+        lines["all off"] = mean_line([_line(o) for o in base])
+        title = f"AP (mean of AP50 and AP75), mean of {len(arm)} seeds; dashed: all off in the end"
+        drawn = draw_lines(lines, title=title, x_name="steps", level=lines["all off"][-1][1])
+        write_durably(docs / PICTURE, drawn.encode())
 
 
-def _shares(full: Sequence[Outcome], base: Sequence[Outcome], along: str) -> list[float]:
+def _shares(arm: Sequence[Outcome], base: Sequence[Outcome], along: str) -> list[float]:
     return [
         (first_reaching(_line(f, along), b.last["ap"]) or math.inf) / b.last[along]
-        for f, b in zip(full, base, strict=True)
+        for f, b in zip(arm, base, strict=True)
     ]
 
 

@@ -108,6 +108,21 @@ def box_losses(predicted_cxcywh: Tensor, target_cxcywh: Tensor) -> tuple[Tensor,
     return distance, 1 - giou, iou.detach()
 
 
+def contrast_loss(
+    prompts: Tensor, own: Tensor, others: Tensor, *, temperature: float, same: float
+) -> Tensor:
+    """Sum over the prompts of the cross-entropy of their own text among (K, D_t) others.
+
+    prompts, own (P, D_t); all are unit vectors, and no gradient goes to texts. Of the others those
+    whose cosine with its own text is above `same` are left out.
+    """
+    prompts, own, others = prompts.float(), own.float().detach(), others.float().detach()
+    right = (prompts * own).sum(-1, keepdim=True) / temperature  # (P, 1)
+    wrong = prompts @ others.T / temperature  # (P, K)
+    wrong = wrong.masked_fill(own @ others.T > same, -torch.inf)
+    return (torch.cat((right, wrong), -1).logsumexp(-1, keepdim=True) - right).sum()
+
+
 def distillation_loss(prompts: Tensor, text_vectors: Tensor) -> Tensor:
     """Sum of 1 - cosine of (P, D_t) with (P, D_t); the text is the teacher and gets no gradient."""
     cosine = functional.cosine_similarity(prompts.float(), text_vectors.float().detach(), dim=-1)

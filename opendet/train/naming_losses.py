@@ -10,7 +10,7 @@ from torch import Tensor
 
 from opendet.model.detector import OpenDetector
 from opendet.model.outputs import DetectorOutput
-from opendet.train.losses import distillation_loss
+from opendet.train.losses import contrast_loss, distillation_loss
 from opendet.train.matching import Matches
 from opendet.train.normalise import Cost
 from opendet.train.objective_config import ObjectiveConfig
@@ -57,7 +57,8 @@ def naming_costs(
     draws: StepDraws,
     config: ObjectiveConfig,
 ) -> dict[str, Cost]:
-    """`naming`, `distillation`, `text_denoising` and `caption`; the T5 runs once for names."""
+    """`naming`, `distillation`, `contrast`, `text_denoising` and `caption`; the T5 runs once for
+    names."""
     boxes = _looked_at(named, truths, draws, config)
     prompts = detector.prompt(output, named.images, named.queries, boxes)  # (N, D_t)
     read = prompts.detach() if draws.step < config.detach_prompts_until else prompts
@@ -70,6 +71,8 @@ def naming_costs(
         "distillation": _distil(prompts, named, truths),
         "text_denoising": Cost(sums[count:].sum(), tokens[count:].sum()),
     }
+    if config.contrast_weight:
+        costs["contrast"] = _contrast(prompts, named, truths, text, draws, config)
     return {**costs, **_captions(detector, output, truths, draws, config)}
 
 
@@ -95,8 +98,8 @@ def _noised_texts(
     draws: StepDraws,
     config: ObjectiveConfig,
 ) -> tuple[list[Tensor], list[str]]:
-    """Every different name of each image: its vector with noise, (U, D_t) in pieces, and the U
-    names; T_e + N(0, sigma^2) of text denoising."""
+    """Every different name of each image, and some of all that are taught: its vector with noise,
+    (U, D_t) in pieces, and the U names; T_e + N(0, sigma^2) of text denoising."""
     if text is None or not config.text_denoising_weight:
         return [], []
     deviation = config.text_denoising_noise * text.deviation
@@ -106,6 +109,7 @@ def _noised_texts(
     for image, key in enumerate(truths.keys):
         here = {name for name, i in zip(named.names, places, strict=True) if i == image}
         own = sorted(name for name in here if name in text)
+        own += _of_vocabulary(text, draws.of(key, "vocabulary"), config.text_denoising_vocabulary)
         clean = text.of(own).to(truths.boxes_cxcywh.device)
         noise = torch.randn(clean.shape, generator=draws.of(key, "text denoising"))
         noised.append(clean + deviation * noise.to(clean))
@@ -113,13 +117,55 @@ def _noised_texts(
     return noised, words
 
 
+def _of_vocabulary(text: TextVectors, generator: torch.Generator, count: int) -> list[str]:
+    """So many of all names that are taught, a rare one as often as a frequent one."""
+    rows = torch.randint(len(text), (count,), generator=generator).tolist()
+    return [text.names[row] for row in rows]
+
+
 def _distil(prompts: Tensor, named: Named, truths: Truths) -> Cost:
     """1 - cosine of the prompts with the vectors of their names, of those that have one."""
     if truths.texts is None:
         return Cost(prompts.sum() * 0.0, 0)
-    taught = truths.texted[named.images, named.targets]  # (N,)
-    teachers = truths.texts[named.images, named.targets][taught]
+    taught, teachers = _teachers(named, truths.texts, truths)
     return Cost(distillation_loss(prompts[taught], teachers), taught.sum())
+
+
+def _contrast(
+    prompts: Tensor,
+    named: Named,
+    truths: Truths,
+    text: TextVectors | None,
+    draws: StepDraws,
+    config: ObjectiveConfig,
+) -> Cost:
+    """Of the prompts' own names against the others that training teaches."""
+    if truths.texts is None or text is None:
+        return Cost(prompts.sum() * 0.0, 0)
+    taught, teachers = _teachers(named, truths.texts, truths)
+    loss = contrast_loss(
+        prompts[taught],
+        teachers,
+        _others(text, draws, most=config.contrast_names).to(teachers.device),
+        temperature=config.contrast_temperature,
+        same=config.align_threshold,
+    )
+    return Cost(loss, taught.sum())
+
+
+def _teachers(named: Named, texts: Tensor, truths: Truths) -> tuple[Tensor, Tensor]:
+    """(N,) which objects have a text vector, and (N', D_t) those vectors."""
+    taught = truths.texted[named.images, named.targets]
+    return taught, texts[named.images, named.targets][taught]
+
+
+def _others(text: TextVectors, draws: StepDraws, *, most: int) -> Tensor:
+    """(K, D_t) vectors of all names, or of so many: of a step, not of an image, the same on every
+    rank."""
+    if len(text) <= most:
+        return text.matrix
+    rows = torch.randperm(len(text), generator=draws.of("", "contrast"))[:most]
+    return text.matrix[rows.to(text.matrix.device)]
 
 
 def _captions(

@@ -32,8 +32,8 @@ class LossReport:
     parts: dict[str, Tensor]
     """Scalars without gradient, unweighted: `object`, `l1`, `giou`, `align`, `iou` of the last
     layer, their sums over the layers before it as `..._aux`, over the noised boxes of all layers as
-    `..._denoising`, the encoder's as `..._proposals`; `naming`, `distillation`, `text_denoising`,
-    `caption`; `matched` counts the last layer's pairs."""
+    `..._denoising`, the encoder's as `..._proposals`; `naming`, `distillation`, `contrast`,
+    `text_denoising`, `caption`; `matched` counts the last layer's pairs."""
 
 
 class Objective:
@@ -155,6 +155,7 @@ def part_weights(config: ObjectiveConfig) -> dict[str, float]:
         **weights,
         "naming": config.naming_weight,
         "distillation": config.distillation_weight,
+        "contrast": config.contrast_weight,
         "text_denoising": config.text_denoising_weight,
         "caption": config.caption_weight,
     }

@@ -62,10 +62,20 @@ class ObjectiveConfig(Section):
     """Steps in which naming and captions send no gradient into the detector."""
     distillation_weight: NonNegativeFloat = 1.0
     """1 - cosine of the prompt and the text vector of the name, where vectors are given."""
+    contrast_weight: NonNegativeFloat = 0.0
+    """Beside the paper: cross-entropy of a prompt's nearest name among all that training teaches.
+    A cosine alone leaves it near whatever resembles its name (docs/log.md)."""
+    contrast_temperature: float = Field(default=0.1, gt=0)
+    """The cosines are divided by it."""
+    contrast_names: PositiveInt = 4096
+    """Of a longer vocabulary each step draws so many."""
     text_denoising_weight: NonNegativeFloat = 1.0
     """Cross-entropy of the names that the T5 writes for their own noised text vectors."""
     text_denoising_noise: NonNegativeFloat = 1.0
     """Deviation of that noise, in units of the text vectors' own deviation."""
+    text_denoising_vocabulary: NonNegativeInt = 0
+    """So many more names for each image, drawn from all that are taught: the paper noises an
+    image's own names, of which a rare one comes late."""
     caption_weight: NonNegativeFloat = 1.0
     """Cross-entropy of an image's caption, read from its best queries, on images without boxes."""
     caption_queries: PositiveInt = 10

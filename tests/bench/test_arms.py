@@ -14,6 +14,7 @@ SWITCHES: dict[Part, set[str]] = {
     "ONG": {"head", "text_denoising_weight"},
     "MAL": {"align_loss"},
     "joint loss": {"iou_head", "object_loss"},
+    "vocabulary": {"contrast_weight", "text_denoising_vocabulary"},
 }
 
 
@@ -49,6 +50,7 @@ def test_all_off_is_the_recipe_of_generateu() -> None:
         "head": "full",
         "text_denoising_weight": 0,
         "distillation_weight": 0,
+        "contrast_weight": 0,
         "naming_weight": 1,
     }
     assert {name: off[name] for name in wanted} == wanted
@@ -56,7 +58,8 @@ def test_all_off_is_the_recipe_of_generateu() -> None:
 
 def test_without_naming_no_loss_of_the_language_model_counts() -> None:
     off = flat(arm(PARTS, naming=False))
-    assert off["naming_weight"] == off["text_denoising_weight"] == off["distillation_weight"] == 0
+    losses = ("naming", "text_denoising", "distillation", "contrast")
+    assert [off[f"{name}_weight"] for name in losses] == [0] * 4
 
 
 def test_the_distillation_loss_goes_with_its_module_unless_it_is_asked_for() -> None:

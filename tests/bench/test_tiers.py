@@ -68,7 +68,7 @@ def test_all_on_must_beat_all_off_overall_and_on_unseen_names() -> None:
     steps = whole_model.MILESTONES
     full = [outcome(steps, 30 + seed, ap_unseen=12) for seed in range(3)]
     base = [outcome(steps, 24 + seed, ap_unseen=10) for seed in range(3)]
-    rows = by_metric(list(whole_model.comparison(full, base)))
+    rows = by_metric(list(whole_model.comparison("all on", full, base)))
     assert rows["all on - all off: AP, all names"].holds
     assert rows["all on - all off: AP, unseen"].holds is False
     assert rows["all on - all off: AP, rare"].holds is None
@@ -77,13 +77,13 @@ def test_all_on_must_beat_all_off_overall_and_on_unseen_names() -> None:
 def test_efficiency_is_a_share_of_the_baselines_steps(tmp_path: Path) -> None:
     steps = whole_model.MILESTONES
     full, base = [outcome(steps, 40.0, pace=1.5)] * 2, [outcome(steps, 10.0)] * 2
-    row, time = whole_model.efficiency(full, base, tmp_path)
+    row, time = whole_model.efficiency("all on", full, base, tmp_path)
     assert row.value == pytest.approx(0.25)
     assert row.holds
     assert f"({whole_model.PICTURE})" in row.detail
     assert time.value == pytest.approx(0.25 * 1.5)
     assert (tmp_path / whole_model.PICTURE).stat().st_size < 100_000
-    never, _ = whole_model.efficiency(base, full, tmp_path)
+    never, _ = whole_model.efficiency("all off", base, full, None)
     assert never.holds is False
 
 

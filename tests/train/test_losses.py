@@ -7,6 +7,7 @@ from torch import Tensor
 from opendet.train.losses import (
     alignment_loss,
     box_losses,
+    contrast_loss,
     distillation_loss,
     focal_loss,
     joint_target,
@@ -64,6 +65,16 @@ def test_distillation_by_hand() -> None:
     assert loss.item() == pytest.approx(1.0)
 
 
+def test_contrast_by_hand() -> None:
+    own, others = torch.tensor([[1.0, 0.0]]), torch.eye(2)
+    prompts = torch.tensor([[0.6, 0.8]])
+    # its own name among the others is left out: two logits, .6 and .8, at a temperature of .2
+    loss = contrast_loss(prompts, own, others, temperature=0.2, same=0.99)
+    assert loss.item() == pytest.approx(math.log(1 + math.exp((0.8 - 0.6) / 0.2)))
+    alone = contrast_loss(prompts, own, others[:1], temperature=0.2, same=0.99)
+    assert alone.item() == pytest.approx(0, abs=1e-6)
+
+
 def test_empty_gives_zero_with_a_finite_gradient() -> None:
     def check(inputs: Tensor, loss: Tensor) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
@@ -82,6 +93,9 @@ def test_empty_gives_zero_with_a_finite_gradient() -> None:
     check(cells, alignment_loss(cells, torch.zeros(2, 3, 0), nobody, modulation="focal"))
     prompts = torch.zeros(0, 8, requires_grad=True)
     check(prompts, distillation_loss(prompts, torch.zeros(0, 8)))
+    prompts = torch.zeros(0, 8, requires_grad=True)
+    others = torch.eye(8)
+    check(prompts, contrast_loss(prompts, torch.zeros(0, 8), others, temperature=0.1, same=0.9))
 
 
 def test_degenerate_boxes_have_a_finite_gradient() -> None:

@@ -59,6 +59,19 @@ def test_every_different_name_of_an_image_is_noised_as_much_as_asked() -> None:
     assert _noised_texts(_named(40), _truths(), TEXT, DRAWS, off) == ([], [])
 
 
+def test_an_image_also_draws_from_all_names_that_are_taught() -> None:
+    config = ObjectiveConfig(text_denoising_noise=0, text_denoising_vocabulary=30)
+    pieces, words = _noised_texts(_named(40), _truths(), TEXT, DRAWS, config)
+    assert (words[:2], words[32]) == (["ring", "star"], "disc")
+    drawn = words[2:32] + words[33:]
+    assert all(10 <= drawn.count(name) <= 30 for name in NAMES)  # about 20 of 60
+    assert torch.equal(torch.cat(pieces), TEXT.of(words))
+    alone = _noised_texts(_named(40), _truths(), TEXT, DRAWS, config)[1]
+    assert alone == words  # the same step draws the same
+    later = _noised_texts(_named(40), _truths(), TEXT, StepDraws(0, 4), config)[1]
+    assert later != words
+
+
 def test_prompts_look_at_the_prediction_or_near_the_target() -> None:
     named, truths = _named(40), _truths()
     assert _looked_at(named, truths, DRAWS, ObjectiveConfig()) is None

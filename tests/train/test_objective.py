@@ -72,6 +72,18 @@ def test_open_det_has_every_loss_of_the_paper() -> None:
     assert all(part > 0 for part in report.parts.values())
 
 
+def test_prompts_can_be_contrasted_with_all_names_that_are_taught() -> None:
+    _, plain = _report(_targets())
+    _, report = _report(_targets(), contrast_weight=0.5)
+    assert set(report.parts) - set(plain.parts) == {"contrast"}
+    difference = report.total - plain.total
+    torch.testing.assert_close(difference, 0.5 * report.parts["contrast"], rtol=1e-3, atol=1e-3)
+    _, few = _report(_targets(), contrast_weight=0.5, contrast_names=2)
+    assert 0 < few.parts["contrast"] < report.parts["contrast"]
+    _, none = _report([no_targets(), no_targets()], contrast_weight=0.5)
+    assert none.parts["contrast"] == 0
+
+
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_every_parameter_gets_a_finite_gradient_with_and_without_targets(
     config: DetectorConfig,
