@@ -17,8 +17,8 @@ Part = Literal["ODR", "BVLA-M", "VLD-M", "ONG", "MAL", "joint loss", "vocabulary
 
 PAPERS: tuple[Part, ...] = ("ODR", "BVLA-M", "VLD-M", "ONG", "MAL", "joint loss")
 PARTS: tuple[Part, ...] = (*PAPERS, "vocabulary")
-"""With one of ours: a step contrasts prompts with all names that training teaches, and noises some of
-them beside those of its images (docs/decisions.md)."""
+"""With one of ours: a step contrasts prompts with all names that training teaches, and noises some
+of them beside those of its images (docs/decisions.md)."""
 
 TEXT_WIDTH = 96
 """Of text vectors, prompts and the T5: all one, as with CLIP ViT-L and FLAN-T5-base."""
