@@ -30,6 +30,33 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True)
+class Mask:
+    """Which pixels of the upright image are the region's."""
+
+    counts: str
+    """COCO's compressed run-length code, down the columns; of the record's height and width."""
+    mask_from: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One side's words of a conversation about the image."""
+
+    speaker: str
+    """`human` or `gpt`, as the field's files have it."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class NameJudgement:
+    """What is known of one name in the whole image."""
+
+    name: str
+    judged_from: Provenance
+    """Who says so; its score is the belief that it is so, in [0, 1], where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Phrase:
     """A span of the caption and the regions that it speaks of."""
 
@@ -52,8 +79,11 @@ class Region:
     label: str | None = None
     """What the source itself calls it: the truth that evaluation judges by. No annotator that reads
     pixels, no filter rule and no loss ever sees it. None where the source says nothing."""
+    other_labels: tuple[str, ...] = ()
+    """The source's further words for it (synonyms), of equal standing with `label`."""
     crowd: bool = False
     """The box covers a group that was not annotated one by one (COCO's iscrowd)."""
+    mask: Mask | None = None
     names: tuple[str, ...] = ()
     """What the detector may learn to call it, the first one preferred."""
     names_from: Provenance | None = None
@@ -67,6 +97,10 @@ class Region:
     rival_agreement: float | None = None
     """CLIP cosine of the crop and the rival, in [-1, 1]."""
     agreement_from: Provenance | None = None
+    name_checked: Provenance | None = None
+    """The verifier of its first name; the score is the belief that it is right, in [0, 1]."""
+    box_checked: Provenance | None = None
+    """The verifier of its box; the score is the belief that it is tight, in [0, 1]."""
     refusal: str = ""
     """Why the stage `filter` refused it; empty for a region that is kept. A refused region stays
     in the record, so that nobody has to ask where it went; no loss uses its name."""
@@ -116,3 +150,13 @@ class Record:
     caption_from: Provenance | None = None
     phrases: tuple[Phrase, ...] = ()
     regions: tuple[Region, ...] = ()
+    tags: tuple[str, ...] = ()
+    """Words for the whole image, in the order of whoever gave them."""
+    tags_from: Provenance | None = None
+    conversation: tuple[Turn, ...] = ()
+    """About the image, as the source brought it along."""
+    absent: tuple[NameJudgement, ...] = ()
+    """Names that were looked for and are not there (LVIS's negatives), or are said to be absent:
+    what training may show as wrong."""
+    partial: tuple[NameJudgement, ...] = ()
+    """Names of which more is there than has a box (LVIS's not exhaustive ones)."""

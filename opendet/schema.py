@@ -1,7 +1,7 @@
 """The contract of a record on disk: a versioned Arrow schema, and the same record as JSON.
 
-Both round trips are exact. A file of another schema version is refused with one line; when a
-version 2 comes, the code that lifts version 1 belongs here.
+Both round trips are exact. A file of a later schema version is refused with one line; version 1
+lacks what version 2 added, all of which may be left out.
 """
 
 import json
@@ -16,7 +16,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from opendet.record import Record
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""What is written: 2 added masks, verdicts, tags, conversations, absent and partial names."""
+_READ_VERSIONS = ("1", "2")
 _VERSION_KEY = b"opendet.record_version"
 
 _PROVENANCE = pa.struct(
@@ -25,6 +27,27 @@ _PROVENANCE = pa.struct(
         pa.field("revision", pa.string(), nullable=False),
         pa.field("prompt", pa.string(), nullable=False),
         pa.field("score", pa.float64()),
+    ]
+)
+
+_MASK = pa.struct(
+    [
+        pa.field("counts", pa.string(), nullable=False),
+        pa.field("mask_from", _PROVENANCE, nullable=False),
+    ]
+)
+
+_TURN = pa.struct(
+    [
+        pa.field("speaker", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+    ]
+)
+
+_NAME_JUDGEMENT = pa.struct(
+    [
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("judged_from", _PROVENANCE, nullable=False),
     ]
 )
 
@@ -42,7 +65,9 @@ _REGION = pa.struct(
         pa.field("box_xyxy", pa.list_(pa.float64(), 4), nullable=False),
         pa.field("box_from", _PROVENANCE, nullable=False),
         pa.field("label", pa.string()),
+        pa.field("other_labels", pa.list_(pa.string()), nullable=False),
         pa.field("crowd", pa.bool_(), nullable=False),
+        pa.field("mask", _MASK),
         pa.field("names", pa.list_(pa.string()), nullable=False),
         pa.field("names_from", _PROVENANCE),
         pa.field("description", pa.string(), nullable=False),
@@ -51,6 +76,8 @@ _REGION = pa.struct(
         pa.field("rival", pa.string(), nullable=False),
         pa.field("rival_agreement", pa.float64()),
         pa.field("agreement_from", _PROVENANCE),
+        pa.field("name_checked", _PROVENANCE),
+        pa.field("box_checked", _PROVENANCE),
         pa.field("refusal", pa.string(), nullable=False),
     ]
 )
@@ -75,6 +102,11 @@ RECORD_SCHEMA = pa.schema(
         pa.field("caption_from", _PROVENANCE),
         pa.field("phrases", pa.list_(_PHRASE), nullable=False),
         pa.field("regions", pa.list_(_REGION), nullable=False),
+        pa.field("tags", pa.list_(pa.string()), nullable=False),
+        pa.field("tags_from", _PROVENANCE),
+        pa.field("conversation", pa.list_(_TURN), nullable=False),
+        pa.field("absent", pa.list_(_NAME_JUDGEMENT), nullable=False),
+        pa.field("partial", pa.list_(_NAME_JUDGEMENT), nullable=False),
     ],
     metadata={_VERSION_KEY: str(SCHEMA_VERSION).encode()},
 )
@@ -136,10 +168,10 @@ def record_from_json(text: str | bytes, *, where: str = "the JSON") -> Record:
 
 
 def _check_version(version: str, where: str) -> None:
-    if version != str(SCHEMA_VERSION):
+    if version not in _READ_VERSIONS:
         raise ValueError(
-            f"{where} has record version {version}, this Open-Det reads {SCHEMA_VERSION}: "
-            "build the stage again"
+            f"{where} has record version {version}, this Open-Det reads "
+            f"{' and '.join(_READ_VERSIONS)}: build the stage again"
         )
 
 

@@ -17,8 +17,11 @@ os.environ.update(
 
 import pytest
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(1)
+settings.register_profile("open-det", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("open-det")
 
 ROOT = Path(__file__).resolve().parent.parent
 

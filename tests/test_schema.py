@@ -4,12 +4,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opendet.record import Phrase, Provenance, Record, Region
+from opendet.record import Mask, NameJudgement, Phrase, Provenance, Record, Region, Turn
 from opendet.schema import (
     read_records,
     record_from_json,
@@ -27,7 +28,9 @@ regions = st.builds(
     st.tuples(finite, finite, finite, finite),
     provenances,
     st.none() | texts,
+    st.lists(texts, max_size=2).map(tuple),
     st.booleans(),
+    st.none() | st.builds(Mask, texts, provenances),
     st.lists(texts, max_size=3).map(tuple),
     st.none() | provenances,
     texts,
@@ -36,8 +39,11 @@ regions = st.builds(
     texts,
     st.none() | finite,
     st.none() | provenances,
+    st.none() | provenances,
+    st.none() | provenances,
     texts,
 )
+judgements = st.lists(st.builds(NameJudgement, texts, provenances), max_size=2).map(tuple)
 counts = st.integers(0, 2**31 - 1)
 phrases = st.builds(Phrase, counts, counts, st.lists(counts, max_size=3).map(tuple), provenances)
 records = st.builds(
@@ -60,6 +66,11 @@ records = st.builds(
     caption_from=st.none() | provenances,
     phrases=st.lists(phrases, max_size=2).map(tuple),
     regions=st.lists(regions, max_size=2).map(tuple),
+    tags=st.lists(texts, max_size=2).map(tuple),
+    tags_from=st.none() | provenances,
+    conversation=st.lists(st.builds(Turn, texts, texts), max_size=2).map(tuple),
+    absent=judgements,
+    partial=judgements,
 )
 
 PLAIN = Record("k", "s", "b", "train", "CC0-1.0", "k.png", "png", 3, "ab", 4, 5)
@@ -97,6 +108,26 @@ def test_another_version_is_refused_in_one_line(tmp_path: Path) -> None:
     newer = json.loads(record_to_json(PLAIN)) | {"record_version": 99}
     with pytest.raises(ValueError, match="record version 99"):
         record_from_json(json.dumps(newer))
+
+
+OF_VERSION_2 = ("tags", "tags_from", "conversation", "absent", "partial")
+OF_REGIONS = ("other_labels", "mask", "name_checked", "box_checked")
+
+
+def test_version_1_is_read(tmp_path: Path) -> None:
+    region = Region((0, 0, 2, 3), Provenance("source"), label="star", names=("star",))
+    record = replace(PLAIN, regions=(region,), caption="a star")
+    fields = json.loads(record_to_json(record)) | {"record_version": 1}
+    fields = {name: value for name, value in fields.items() if name not in OF_VERSION_2}
+    for one in fields["regions"]:
+        for name in OF_REGIONS:
+            del one[name]
+    assert record_from_json(json.dumps(fields)) == record
+    del fields["record_version"]
+    table = pa.Table.from_pylist([fields])
+    version = {b"opendet.record_version": b"1"}
+    pq.write_table(table.replace_schema_metadata(version), tmp_path / "a.parquet")
+    assert read_records(tmp_path / "a.parquet") == [record]
 
 
 @pytest.mark.parametrize(

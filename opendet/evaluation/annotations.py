@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import FiniteFloat
 
-from opendet.evaluation.masks import LONGEST_SIDE, Segmentation, compressed, mask_areas
 from opendet.evaluation.tables import Bools, Federation, Integers, Masks, TrueObjects
+from opendet.masks import LONGEST_SIDE, Segmentation, compressed, mask_areas
 from opendet.typed_json import read_json
 
 

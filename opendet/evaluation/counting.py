@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from opendet.evaluation.masks import mask_areas
 from opendet.evaluation.tables import Federation, Floats, FoundObjects, Integers, Masks, TrueObjects
+from opendet.masks import mask_areas
 
 IOU_THRESHOLDS = tuple(float(step) for step in np.linspace(0.5, 0.95, 10))
 SIZES = {

@@ -12,9 +12,9 @@ import numpy as np
 from pydantic import FiniteFloat
 
 from opendet.evaluation.annotations import AnnotatedSet, require_size
-from opendet.evaluation.masks import Segmentation, compressed, mask_boxes_xywh
 from opendet.evaluation.tables import Floats, FoundObjects
 from opendet.files import write_durably
+from opendet.masks import Segmentation, compressed, mask_boxes_xywh
 from opendet.typed_json import read_json
 
 

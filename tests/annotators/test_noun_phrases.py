@@ -90,7 +90,6 @@ def test_nltk_and_the_grammar_say_who_they_are(shared_data: Path) -> None:
     ]
 
 
-@settings(deadline=None)
 @given(st.text())
 @example("İstanbul'un ǅ ﬁsh ﬃ")
 @example("a\u0301 red \u200d star\x00 of the 1\u2044\u2082 dogs n't")
@@ -102,7 +101,6 @@ def test_spans_are_inside_ordered_and_apart(caption: str) -> None:
 WORDS = "a the two red striped star dogs and or , . 's is very parked laughing of orange it 猫 Ünal"
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(WORDS.split())).map(" ".join))
 def test_spans_of_word_salad(caption: str) -> None:
     spans = GRAMMAR(caption)
@@ -115,7 +113,7 @@ def test_spans_of_word_salad(caption: str) -> None:
             assert texts(text) == [text]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(caption=st.text() | st.lists(st.sampled_from(WORDS.split())).map(" ".join))
 def test_spans_by_nltk(caption: str, shared_data: Path) -> None:
     check_spans(caption, by_nltk(shared_data / "nltk_data")(caption))

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from opendet.curate.duplicates import LookIndex, deduplicate
@@ -46,7 +46,6 @@ CONFIGS = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(RECORDS, RECORDS, CONFIGS)
 def test_what_comes_later_changes_nothing_before_it(
     first: list[Record], second: list[Record], config: SourceConfig
@@ -56,7 +55,6 @@ def test_what_comes_later_changes_nothing_before_it(
     assert [one.key for one in outcomes] == [one.key for one in first + second]
 
 
-@settings(deadline=None)
 @given(RECORDS, CONFIGS)
 def test_what_is_left_has_no_twins(records: list[Record], config: SourceConfig) -> None:
     outcomes = deduplicate(records, config)
@@ -73,7 +71,6 @@ def test_what_is_left_has_no_twins(records: list[Record], config: SourceConfig) 
     assert again == left
 
 
-@settings(deadline=None)
 @given(RECORDS, st.integers(0, 8))
 def test_flag_marks_what_drop_drops(records: list[Record], bits: int) -> None:
     dropped = deduplicate(records, SourceConfig(near_duplicates="drop", near_duplicate_bits=bits))
@@ -84,7 +81,6 @@ def test_flag_marks_what_drop_drops(records: list[Record], bits: int) -> None:
     ]
 
 
-@settings(deadline=None)
 @given(st.lists(CODES, max_size=40), CODES, st.integers(0, 16))
 def test_the_index_finds_what_a_search_of_all_finds(codes: list[int], code: int, bits: int) -> None:
     index = LookIndex(bits)
@@ -118,7 +114,6 @@ def test_reasons_name_the_twin() -> None:
     ]
 
 
-@settings(deadline=None)
 @given(RECORDS, CONFIGS)
 def test_twins_that_are_named_stay(records: list[Record], config: SourceConfig) -> None:
     outcomes = deduplicate(records, config)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from opendet.boxes import area
@@ -33,7 +33,6 @@ def inner_boxes(draw: st.DrawFn) -> tuple[int, int, int, int]:
     return x0, y0, draw(st.integers(x0 + 10, WIDTH)), draw(st.integers(y0 + 10, HEIGHT))
 
 
-@settings(deadline=None)
 @given(inner_boxes(), st.integers(20, 200))
 def test_resize(box: tuple[int, int, int, int], shortest: int) -> None:
     moved = resize(painted(box), shortest=shortest, longest=10_000)
@@ -49,7 +48,6 @@ def test_flip(box: tuple[int, int, int, int]) -> None:
     assert torch.equal(flip(moved).image, painted(box).image)
 
 
-@settings(deadline=None)
 @given(inner_boxes(), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
 def test_crop_keeps_boxes_honest(
     box: tuple[int, int, int, int], seed: int, keep_share: float

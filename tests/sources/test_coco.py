@@ -115,7 +115,7 @@ def fuzz_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fuzz")
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.integers(0, 300), st.binary(max_size=4), st.integers(0, 4))
 def test_a_mutated_file_is_read_or_one_line(
     fuzz_folder: Path, place: int, new: bytes, cut: int

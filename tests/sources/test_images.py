@@ -95,7 +95,7 @@ def test_a_cut_image_is_refused_wherever_it_is_cut(kind: str) -> None:
     assert reason_of(content) == ""
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.sampled_from(["JPEG", "PNG", "WEBP"]), st.integers(0, 2000), st.binary(min_size=1))
 def test_a_damaged_image_passes_or_has_a_reason(kind: str, place: int, new: bytes) -> None:
     content = encoded(Image.linear_gradient("L").resize((40, 30)).convert("RGB"), kind)

@@ -70,7 +70,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         read_voc(tmp_path / "a.xml")
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.integers(0, len(GOOD)), st.binary(max_size=4), st.integers(0, 8))
 def test_a_mutated_file_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, place: int, new: bytes, cut: int

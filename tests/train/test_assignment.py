@@ -42,7 +42,7 @@ def test_nothing_there() -> None:
     assert _pairs(torch.rand(2, 4, 0)) == []
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 10_000), st.integers(1, 12), st.integers(0, 6), st.integers(1, 4))
 def test_every_object_has_a_query_and_no_query_two(
     seed: int, queries: int, objects: int, most: int

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Discriminator, Field, Tag
-
-from opendet.evaluation.tables import Floats
 
 LONGEST_SIDE = 100_000
 """Pixels: COCO's ranges of size end at its square."""
@@ -58,14 +57,14 @@ def compressed(
     return segmToRle(plain, width, height)  # type: ignore[no-any-return]
 
 
-def mask_areas(codes: Sequence[Any]) -> Floats:
+def mask_areas(codes: Sequence[Any]) -> NDArray[np.float64]:
     """(N,) pixels inside."""
     from faster_coco_eval.core.mask import area
 
     return np.asarray(area(list(codes)), np.float64)
 
 
-def mask_boxes_xywh(codes: Sequence[Any]) -> Floats:
+def mask_boxes_xywh(codes: Sequence[Any]) -> NDArray[np.float64]:
     """(N, 4) pixels."""
     from faster_coco_eval.core.mask import toBbox
 

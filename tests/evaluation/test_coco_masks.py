@@ -10,10 +10,10 @@ from pycocotools import mask as coco_mask
 
 from opendet.evaluation.annotations import AnnotatedSet, read_annotations
 from opendet.evaluation.counting import count
-from opendet.evaluation.masks import Rle, compressed, mask_areas, mask_boxes_xywh
 from opendet.evaluation.protocols import judge
 from opendet.evaluation.results import read_results
 from opendet.evaluation.tables import FoundObjects
+from opendet.masks import Rle, compressed, mask_areas, mask_boxes_xywh
 from tests.cli_world import run_cli
 from tests.evaluation.official_world import (
     assert_same,
