@@ -57,6 +57,28 @@ def compressed(
     return segmToRle(plain, width, height)  # type: ignore[no-any-return]
 
 
+def turned(code: dict[str, Any], orientation: int) -> dict[str, Any]:
+    """A code of the image as it is stored, of the image as EXIF's orientation 1 or 5 to 8 shows
+    it."""
+    if orientation == 1:
+        return code
+    from faster_coco_eval.core.mask import decode, encode
+
+    stored = decode(code)  # (H, W)
+    match orientation:
+        case 5:  # transposed
+            shown = stored.T
+        case 6:  # to be turned clockwise
+            shown = np.rot90(stored, -1)
+        case 7:  # transposed along the other diagonal
+            shown = np.rot90(stored, 2).T
+        case 8:  # to be turned counter-clockwise
+            shown = np.rot90(stored)
+        case _:
+            raise AssertionError(f"orientation {orientation} keeps width and height")
+    return encode(np.asfortranarray(shown))  # type: ignore[no-any-return]
+
+
 def mask_areas(codes: Sequence[Any]) -> NDArray[np.float64]:
     """(N,) pixels inside."""
     from faster_coco_eval.core.mask import area

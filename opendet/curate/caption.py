@@ -19,8 +19,9 @@ class CaptionConfig(Section):
     """Who captions the images, and what becomes of a caption that is too long."""
 
     annotator: Literal["source", "grammar", "vision_language"] = "source"
-    """`source` joins the captions that the source brought along, and asks the grammar where there
-    are none; `grammar` writes from the annotations; `vision_language` asks a model."""
+    """`source` keeps the caption whose phrases the source has grounded, else joins those that the
+    source brought along, and asks the grammar where there are none; `grammar` writes from the
+    annotations; `vision_language` asks a model."""
     caption_empty_images: bool = False
     """Whether the grammar may call an image without annotated objects an empty scene: right where
     the annotations are complete. Off, such an image is dropped, for nobody knows what it shows."""
@@ -78,6 +79,8 @@ def _ask(model: VisionLanguage, samples: Sequence[Sample], prompt: str) -> list[
 
 def _from_annotations(record: Record, config: CaptionConfig) -> Answer:
     """The source's own words where they are wanted and there are some, else the grammar's."""
+    if config.annotator == "source" and record.caption:
+        return record.caption, record.caption_from or Provenance("source")
     if config.annotator == "source" and (text := joined_sentences(record.source_captions)):
         return text, Provenance("source")
     things = named_regions(record)
@@ -90,8 +93,10 @@ def _from_annotations(record: Record, config: CaptionConfig) -> Answer:
 def _captioned(
     record: Record, text: str, provenance: Provenance, config: CaptionConfig
 ) -> Record | Dropped:
-    """The record with its caption, or why it has none."""
-    text = clean_text(text)
+    """The record with its caption, or why it has none. Only a caption that the record has already
+    keeps its phrases, which count its letters."""
+    own = text == record.caption
+    text = text if own else clean_text(text)
     if not text:
         return Dropped(record.key, "empty caption", f"{provenance.model} wrote nothing")
     if len(text) > config.max_characters:
@@ -100,4 +105,5 @@ def _captioned(
         text = cut_at_sentence(text, max_characters=config.max_characters)
         revision = f"{provenance.revision}, cut at {config.max_characters}".removeprefix(", ")
         provenance = replace(provenance, revision=revision)
-    return replace(record, caption=text, caption_from=provenance)
+    phrases = tuple(phrase for phrase in record.phrases if own and phrase.end <= len(text))
+    return replace(record, caption=text, caption_from=provenance, phrases=phrases)

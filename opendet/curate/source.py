@@ -8,21 +8,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from opendet.record import BoxXYXY, Provenance, Record, Region
+from opendet.curate.source_record import record_of
+from opendet.record import Record
 from opendet.sample import Dropped
 from opendet.section import Section
 from opendet.sources.card import Batch, SourceCard
-from opendet.sources.geometry import fit_box, upright_box
 from opendet.sources.images import ImageFacts, inspect_image
-from opendet.sources.listing import AnnotatedBox, Entry, RefusedError, clean_text
+from opendet.sources.listing import AnnotatedBox, Entry, RefusedError
 from opendet.sources.scenes import draw_batch_scene
 from opendet.sources.voc import read_voc
-
-FROM_SOURCE = Provenance(model="source")
-MAX_CAPTION = 10_000
-"""Characters; a longer one is no caption."""
-MAX_LABEL = 200
-"""Characters; a longer one is no name."""
 
 
 class SourceConfig(Section):
@@ -91,11 +85,10 @@ class SourceChecker:
             else:
                 entry, content = self._open(entry)
             facts = self._inspect(content)
-            boxes = boxes_in_image(entry, facts)
+            problems: Counter[str] = Counter()
+            record = record_of(entry, facts, problems, source=self._card.name, batch=batch)
         except RefusedError as refusal:
             return Dropped(entry.key, refusal.reason, refusal.detail or entry.file)
-        problems: Counter[str] = Counter()
-        record = _record_of(entry, facts, boxes, problems, source=self._card.name, batch=batch)
         return Checked(record, content if entry.scene is not None else None, problems)
 
     def _draw(self, entry: Entry, batch: Batch) -> tuple[Entry, bytes]:
@@ -123,92 +116,3 @@ class SourceChecker:
         if min(facts.width, facts.height) < self._config.min_side:
             raise RefusedError("image too small", f"{facts.width}x{facts.height}")
         return facts
-
-
-def boxes_in_image(entry: Entry, facts: ImageFacts) -> tuple[AnnotatedBox, ...]:
-    """The entry's boxes in the upright frame, not clipped yet.
-
-    Annotations that declare the size as stored, where that is not the upright one, were made by
-    somebody who did not turn the image: theirs are turned. Raises RefusedError where they declare
-    neither size, so that nobody knows what their boxes mean.
-    """
-    declared = entry.declared_size
-    if not entry.annotations or declared in (None, (facts.width, facts.height)):
-        return entry.annotations
-    if declared != facts.stored_size:
-        width, height = declared or (0, 0)
-        raise RefusedError(
-            "size differs from annotation",
-            f"{entry.file} is {facts.width}x{facts.height}, annotated as {width}x{height}",
-        )
-    width, height = facts.stored_size
-    return tuple(
-        replace(
-            box,
-            box_xyxy=upright_box(
-                box.box_xyxy, orientation=facts.orientation, width=width, height=height
-            ),
-        )
-        for box in entry.annotations
-    )
-
-
-def _record_of(
-    entry: Entry,
-    facts: ImageFacts,
-    boxes: Iterable[AnnotatedBox],
-    problems: Counter[str],
-    *,
-    source: str,
-    batch: Batch,
-) -> Record:
-    return Record(
-        key=entry.key,
-        source=source,
-        batch=batch.name,
-        split=batch.split,
-        licence=clean_text(entry.licence) or batch.licence,
-        file=entry.file,
-        format=facts.format,
-        bytes=facts.bytes,
-        sha256=facts.sha256,
-        width=facts.width,
-        height=facts.height,
-        phash=facts.phash,
-        source_captions=_captions_of(entry.captions, problems),
-        regions=_regions_of(boxes, facts, problems),
-    )
-
-
-def _regions_of(
-    boxes: Iterable[AnnotatedBox], facts: ImageFacts, problems: Counter[str]
-) -> tuple[Region, ...]:
-    regions = []
-    for box in boxes:
-        fitted: BoxXYXY | None
-        fitted, problem = fit_box(box.box_xyxy, width=facts.width, height=facts.height)
-        if problem:
-            problems[f"box.{problem}"] += 1
-        if fitted:
-            label = _label_of(box.label, problems)
-            regions.append(Region(fitted, FROM_SOURCE, label=label, crowd=box.crowd))
-    return tuple(regions)
-
-
-def _label_of(text: str, problems: Counter[str]) -> str | None:
-    label = clean_text(text)
-    if not label or len(label) > MAX_LABEL:
-        problems["label.too long" if label else "label.empty"] += 1
-        return None
-    return label
-
-
-def _captions_of(texts: Iterable[str], problems: Counter[str]) -> tuple[str, ...]:
-    captions = []
-    for text in texts:
-        caption = clean_text(text)
-        if not caption or len(caption) > MAX_CAPTION:
-            problems["caption.too long" if caption else "caption.empty"] += 1
-        else:
-            captions.append(caption)
-    return tuple(captions)

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from opendet.record import BoxXYXY
+from opendet.masks import Segmentation
+from opendet.record import BoxXYXY, Turn
 
 MAX_KEY = 90
 _UNFIT_FOR_KEYS = re.compile(r"[^0-9A-Za-z_-]+")
@@ -32,6 +33,24 @@ class AnnotatedBox:
     """Pixels, 0-based and half-open; in the frame that the entry's declared size speaks of."""
     label: str
     crowd: bool = False
+    other_labels: tuple[str, ...] = ()
+    """Further words of the source for it."""
+    description: str = ""
+    """The source's sentence about it."""
+    score: float | None = None
+    """How sure whoever drew the box was, where the source says so."""
+    mask: Segmentation | None = None
+    """In the frame of the box."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedPhrase:
+    """A span of the entry's caption, and the boxes that it speaks of."""
+
+    start: int
+    end: int
+    boxes: tuple[int, ...]
+    """Indices into the entry's annotations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +66,15 @@ class Entry:
     annotation_file: str = ""
     """Where the annotations are, for a format with a file per image: the worker reads it."""
     captions: tuple[str, ...] = ()
+    caption: str = ""
+    """The text that the phrases are spans of, to be kept to the letter."""
+    phrases: tuple[AnnotatedPhrase, ...] = ()
+    tags: tuple[str, ...] = ()
+    conversation: tuple[Turn, ...] = ()
+    absent: tuple[str, ...] = ()
+    """Names that were looked for and are not there."""
+    partial: tuple[str, ...] = ()
+    """Names of which more is there than has a box."""
     declared_size: tuple[int, int] | None = None
     """Width and height as the annotations have them."""
     licence: str = ""
@@ -92,6 +120,11 @@ def in_order(entries: Iterable[Entry]) -> list[Entry]:
 def clean_text(text: str) -> str:
     """Without control characters and doubled spaces. Markup stays: it is data, never run."""
     return " ".join(_UNPRINTABLE.sub(" ", text).split())
+
+
+def is_readable(text: str) -> bool:
+    """Whether it has no control characters but tabs and newlines: fit to be kept to the letter."""
+    return not _UNPRINTABLE.search(text.replace("\t", " ").replace("\n", " "))
 
 
 def printable(name: str) -> str:

@@ -9,7 +9,7 @@ from tiny_llava import save_tiny_llava
 
 from opendet.annotators.vision_language import VisionLanguageConfig
 from opendet.curate.caption import CaptionConfig, Captioner, tally
-from opendet.record import Provenance, Record, Region
+from opendet.record import Phrase, Provenance, Record, Region
 from opendet.sample import Dropped, Sample
 
 
@@ -47,6 +47,21 @@ def test_the_sources_captions_are_joined() -> None:
     assert answer.caption == "A dog runs. Two cats."
     assert answer.caption_from == Provenance("source")
     assert answer == replace(told, caption=answer.caption, caption_from=answer.caption_from)
+
+
+def test_a_caption_with_grounded_phrases_is_kept_to_the_letter() -> None:
+    phrases = tuple(Phrase(start, end, (), Provenance("source")) for start, end in ((0, 3), (6, 9)))
+    told = record(
+        caption="Dog.  Cat. ", caption_from=Provenance("source"), phrases=phrases, labels=("dog",)
+    )
+    assert caption(told) == told
+    cut = caption(record(caption="A dog.  " * 5, phrases=phrases), max_characters=20)
+    assert isinstance(cut, Record)
+    assert (cut.caption, cut.phrases) == ("A dog.  A dog.", phrases)
+    grammars = caption(told, annotator="grammar")
+    assert isinstance(grammars, Record)
+    assert grammars.caption != told.caption
+    assert grammars.phrases == ()
 
 
 @pytest.mark.parametrize("told", [(), ("", " \x00")])

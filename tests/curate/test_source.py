@@ -12,13 +12,8 @@ import pytest
 from PIL import Image
 
 from opendet.curate.duplicates import deduplicate
-from opendet.curate.source import (
-    MAX_CAPTION,
-    Checked,
-    SourceChecker,
-    SourceConfig,
-    tally,
-)
+from opendet.curate.source import Checked, SourceChecker, SourceConfig, tally
+from opendet.curate.source_record import MAX_CAPTION
 from opendet.record import Record
 from opendet.sample import Dropped
 from opendet.schema import record_from_json, record_to_json
