@@ -1,7 +1,7 @@
 """The stage `source`: each image that a batch lists is opened, judged and hashed, or refused."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -15,8 +15,10 @@ from opendet.section import Section
 from opendet.sources.card import Batch, SourceCard
 from opendet.sources.images import ImageFacts, inspect_image
 from opendet.sources.listing import AnnotatedBox, Entry, RefusedError
+from opendet.sources.openimages import scaled
 from opendet.sources.scenes import draw_batch_scene
 from opendet.sources.voc import read_voc
+from opendet.sources.yolo import read_class_names, read_yolo
 
 
 class SourceConfig(Section):
@@ -68,6 +70,8 @@ class SourceChecker:
         self._config = config
         self._card = card
         self._batches = {batch.name: batch for batch in card.batches}
+        self._names: dict[str, Mapping[int, str]] = {}
+        """Batch of YOLO -> its class names."""
         self._roots = {
             batch.name: batch.folder(root) for batch in card.batches if batch.format != "scenes"
         }
@@ -85,6 +89,7 @@ class SourceChecker:
             else:
                 entry, content = self._open(entry)
             facts = self._inspect(content)
+            entry = self._annotated(entry, facts)
             problems: Counter[str] = Counter()
             record = record_of(entry, facts, problems, source=self._card.name, batch=batch)
         except RefusedError as refusal:
@@ -106,10 +111,27 @@ class SourceChecker:
             raise RefusedError("missing file", entry.file)
         if path.stat().st_size > self._config.max_bytes:
             raise RefusedError("file too large", entry.file)
-        if entry.annotation_file:
-            read = read_voc(root / entry.annotation_file)
-            entry = replace(entry, annotations=read.boxes, declared_size=read.declared_size)
         return entry, path.read_bytes()
+
+    def _annotated(self, entry: Entry, facts: ImageFacts) -> Entry:
+        """With the boxes of the image's own annotation file, and of its own size."""
+        if entry.normalised:
+            size = facts.stored_size
+            return replace(entry, annotations=scaled(entry.annotations, *size), declared_size=size)
+        if not entry.annotation_file:
+            return entry
+        path = self._roots[entry.batch] / entry.annotation_file
+        if self._batches[entry.batch].format == "yolo":
+            size = (facts.width, facts.height)
+            return replace(entry, annotations=read_yolo(path, size, self._class_names(entry.batch)))
+        read = read_voc(path)
+        return replace(entry, annotations=read.boxes, declared_size=read.declared_size)
+
+    def _class_names(self, batch: str) -> Mapping[int, str]:
+        if batch not in self._names:
+            path = self._roots[batch] / self._batches[batch].annotations
+            self._names[batch] = read_class_names(path)
+        return self._names[batch]
 
     def _inspect(self, content: bytes) -> ImageFacts:
         facts = inspect_image(content, max_pixels=self._config.max_pixels)

@@ -1,15 +1,50 @@
 """A batch of a card, listed: the one place that knows every format."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from opendet.files import sha256_of
 from opendet.sources.card import Batch, SourceCard, variables_of
 from opendet.sources.coco import list_coco
 from opendet.sources.containers import container_name
+from opendet.sources.flickr30k import list_flickr30k
 from opendet.sources.folder import list_folder
+from opendet.sources.generateu import list_generateu
+from opendet.sources.grit import list_grit
 from opendet.sources.listing import Entry
+from opendet.sources.lvis import list_lvis
+from opendet.sources.mdetr import list_mdetr
+from opendet.sources.odvg import list_odvg
+from opendet.sources.openimages import list_openimages
+from opendet.sources.refcoco import list_refcoco
+from opendet.sources.visual_genome import list_visual_genome
 from opendet.sources.voc import list_voc
+from opendet.sources.yolo import list_yolo
+
+_BOXES = {"annotations": "annotations"}
+_READERS: dict[str, tuple[Callable[..., list[Entry]], dict[str, str]]] = {
+    "folder": (list_folder, {}),
+    "coco": (list_coco, {**_BOXES, "captions": "captions", "masks": "masks"}),
+    "lvis": (list_lvis, {**_BOXES, "masks": "masks"}),
+    "generateu": (list_generateu, _BOXES),
+    "voc": (list_voc, {**_BOXES, "names": "list"}),
+    "yolo": (list_yolo, {**_BOXES, "listed": "list"}),
+    "visual_genome": (list_visual_genome, _BOXES),
+    "flickr30k": (list_flickr30k, {**_BOXES, "names": "list", "sentence": "sentence"}),
+    "refcoco": (
+        list_refcoco,
+        {**_BOXES, "refs": "refs", "ref_split": "ref_split", "masks": "masks"},
+    ),
+    "mdetr": (list_mdetr, _BOXES),
+    "openimages": (
+        list_openimages,
+        {**_BOXES, "classes": "classes", "labels": "labels", "names": "list"},
+    ),
+    "odvg": (list_odvg, {**_BOXES, "label_map": "label_map", "merge": "merge"}),
+    "grit": (list_grit, _BOXES),
+}
+"""Format -> its reader, and what it asks beyond root, batch and images: parameter -> the batch's
+field."""
 
 CHUNK = 256
 """Entries that are checked together. Scenes are drawn into a file per chunk, so that this number
@@ -27,26 +62,11 @@ def list_batch(card: SourceCard, batch: Batch, project_root: Path) -> list[Entry
     root = batch.folder(project_root)
     check_folder(root / batch.images, card, batch)
     _check_sums(root, batch)
-    match batch.format:
-        case "folder":
-            return list_folder(root, batch=batch.name, images=batch.images)
-        case "coco":
-            return list_coco(
-                root,
-                batch=batch.name,
-                images=batch.images,
-                annotations=batch.annotations,
-                captions=batch.captions,
-            )
-        case "voc":
-            check_folder(root / batch.annotations, card, batch)
-            return list_voc(
-                root,
-                batch=batch.name,
-                images=batch.images,
-                annotations=batch.annotations,
-                names=batch.list,
-            )
+    if batch.format in ("voc", "visual_genome", "flickr30k"):
+        check_folder(root / batch.annotations, card, batch)
+    read, options = _READERS[batch.format]
+    asked = {parameter: getattr(batch, knob) for parameter, knob in options.items()}
+    return read(root, batch=batch.name, images=batch.images, **asked)
 
 
 def chunks(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:

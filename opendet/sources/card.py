@@ -11,11 +11,34 @@ from opendet.section import Section, explain
 from opendet.sources.scene_settings import SceneSettings
 from opendet.yaml_file import read_yaml
 
-Format = Literal["folder", "coco", "voc", "scenes"]
+Format = Literal[
+    "folder",
+    "coco",
+    "lvis",
+    "generateu",
+    "voc",
+    "yolo",
+    "visual_genome",
+    "flickr30k",
+    "refcoco",
+    "mdetr",
+    "openimages",
+    "odvg",
+    "grit",
+    "scenes",
+]
 Split = Literal["train", "val", "test"]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _INHERITED = ("format", "root", "licence")
+_PATHS = ("images", "annotations", "captions", "list", "refs", "classes", "labels", "label_map")
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "folder": (),
+    "scenes": (),
+    "refcoco": ("annotations", "refs"),
+    "openimages": ("annotations", "classes"),
+}
+"""Of formats that need anything but `annotations`."""
 
 
 class Batch(Section):
@@ -35,11 +58,30 @@ class Batch(Section):
     images: str = ""
     """The folder of the images below the root; empty for the root itself."""
     annotations: str = ""
-    """COCO: the instances' JSON file. VOC: the folder of the XML files. Below the root."""
+    """Below the root. A JSON file of COCO, LVIS, GenerateU, MDETR, or RefCOCO's instances; ODVG's
+    JSON lines; GRIT's file or folder; OpenImages' CSV of boxes; YOLO's file of class names; the
+    folder of VOC's XML files, of Visual Genome's JSON files, or of Flickr30k's two folders."""
     captions: str = ""
     """COCO: the captions' JSON file, below the root."""
     list: str = ""
-    """VOC: a text file with a name a line, below the root; empty for all images of the folder."""
+    """VOC, YOLO, Flickr30k, OpenImages: a text file with an image a line, below the root; empty for
+    all images of the folder."""
+    masks: bool = False
+    """COCO, LVIS, RefCOCO: whether the objects' masks are read too."""
+    sentence: int = Field(0, ge=0, le=4)
+    """Flickr30k: which of an image's captions is the grounded one."""
+    refs: str = ""
+    """RefCOCO: the pickled expressions, below the root."""
+    ref_split: str = ""
+    """RefCOCO: the split of the expressions, such as `train`; empty for all."""
+    classes: str = ""
+    """OpenImages: the CSV of class names, below the root."""
+    labels: str = ""
+    """OpenImages: a CSV of image-level labels, below the root."""
+    label_map: str = ""
+    """ODVG of pure detection: the JSON file of class names, below the root."""
+    merge: bool = True
+    """ODVG: whether lines of one image become one record; else all but the first are duplicates."""
     count: int = Field(0, ge=0, le=1_000_000)
     """Scenes: how many to draw."""
     checksums: dict[str, str] = Field(default_factory=dict)
@@ -51,9 +93,10 @@ class Batch(Section):
             raise ValueError("a batch of scenes needs `count`")
         if self.format != "scenes" and not self.root:
             raise ValueError(f"a batch of format {self.format} needs `root`")
-        if self.format in ("coco", "voc") and not self.annotations:
-            raise ValueError(f"a batch of format {self.format} needs `annotations`")
-        for path in (self.images, self.annotations, self.captions, self.list, *self.checksums):
+        for needed in _NEEDED.get(self.format, ("annotations",)):
+            if not getattr(self, needed):
+                raise ValueError(f"a batch of format {self.format} needs `{needed}`")
+        for path in (*(getattr(self, name) for name in _PATHS), *self.checksums):
             if Path(path).is_absolute() or ".." in Path(path).parts:
                 raise ValueError(f"{path} leaves the batch's root: name a path below it")
         return self
@@ -73,7 +116,7 @@ class SourceCard(Section):
     licence: str = Field(min_length=1)
     """Of the images, where a batch or the data itself does not say otherwise."""
     format: Format | None = None
-    """`folder`, `coco`, `voc` or `scenes`."""
+    """As in a batch."""
     root: str = ""
     """As in a batch."""
     scenes: SceneSettings = SceneSettings()

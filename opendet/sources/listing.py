@@ -77,6 +77,8 @@ class Entry:
     """Names of which more is there than has a box."""
     declared_size: tuple[int, int] | None = None
     """Width and height as the annotations have them."""
+    normalised: bool = False
+    """Boxes are in [0, 1] of the image as it is stored: the worker, who opens it, scales them."""
     licence: str = ""
     """The image's own, where the source knows one."""
     scene: int | None = None

@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 
 from opendet.sources.folder import files_below
 from opendet.sources.listing import AnnotatedBox, Entry, RefusedError, entry_of, in_order
+from opendet.sources.xml_file import read_xml
 
-MAX_XML_BYTES = 4_000_000
 # VOC's lists of one class have 1, -1 or 0 behind each name
 _LISTED = re.compile(r"(.+?)(?:\s+(?:-1|0|1))?")
 
@@ -47,25 +47,14 @@ def list_voc(
 
 def read_voc(path: Path) -> VocAnnotation:
     """Raises RefusedError for a file that is missing, or is not VOC's XML."""
-    if not path.is_file():
-        raise RefusedError("missing annotation", path.name)
-    if path.stat().st_size > MAX_XML_BYTES:
-        raise RefusedError("broken annotation", f"{path.name} has more than {MAX_XML_BYTES} bytes")
+    root = read_xml(path)
     try:
-        return _parse(path.read_bytes())
-    except (ElementTree.ParseError, ValueError, OverflowError, LookupError) as error:
+        return _parse(root)
+    except (ValueError, OverflowError) as error:
         raise RefusedError("broken annotation", f"{path.name}: {error}") from error
 
 
-class _WithoutDoctype(ElementTree.TreeBuilder):
-    """Entities, which can grow without bounds or name other files, need a document type."""
-
-    def doctype(self, name: str, *_: str | None) -> None:
-        raise ValueError(f"a document type ({name}) is not allowed")
-
-
-def _parse(content: bytes) -> VocAnnotation:
-    root = ElementTree.fromstring(content, ElementTree.XMLParser(target=_WithoutDoctype()))
+def _parse(root: ElementTree.Element) -> VocAnnotation:
     width = int(float(root.findtext("size/width") or 0))
     height = int(float(root.findtext("size/height") or 0))
     boxes = tuple(_box_of(item) for item in root.iterfind("object"))

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opendet.sources.listing import AnnotatedBox, RefusedError
-from opendet.sources.voc import MAX_XML_BYTES, list_voc, read_voc
+from opendet.sources.voc import list_voc, read_voc
+from opendet.sources.xml_file import MAX_XML_BYTES
 
 GOOD = """<annotation><size><width>20</width><height>10</height></size>
 <object><name>dog</name><difficult>1</difficult><bndbox><xmin>1</xmin><ymin>2</ymin>

@@ -1,0 +1,105 @@
+"""The command `opendet data export`. Light to import: what is heavy is imported when it is run."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from opendet.record import Record
+    from opendet.shard_set import ShardSet
+
+SPLITS = ("train", "val", "test", "all")
+
+
+def export_data(
+    to: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT",
+            help="coco, lvis, voc, yolo, generateu, groundingcap, odvg-mmdet, odvg-opengdino "
+            "or grit.",
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(help="A folder that is empty or not there yet.")],
+    build: Annotated[
+        str,
+        typer.Option("--build", help="A name of configs/; else the one that params.yaml chooses."),
+    ] = "",
+    split: Annotated[str, typer.Option(help="train, val, test or all.")] = "all",
+    refused: Annotated[
+        bool, typer.Option("--refused", help="Keep the regions that the stage filter refused.")
+    ] = False,
+) -> None:
+    """Write a build's shards as the annotation files of another tool.
+
+    [cyan]opendet data export coco my-export --split val[/cyan]
+
+    Images are not copied: the files name them by their paths below the source's root.
+    """
+    from opendet.build import Build
+    from opendet.console import interrupt_on_sigterm, printable
+    from opendet.exports.formats import writer_of
+    from opendet.exports.whole_folder import require_unused, whole_folder
+    from opendet.shard_set import ShardSet
+
+    write = writer_of(to)
+    if split not in SPLITS:
+        raise ValueError(f"no split is called {split!r}; there are {', '.join(SPLITS)}")
+    require_unused(out)  # before the shards are verified, which takes minutes
+    folder = Build.open(build).stage_folder("shards")
+    shards = ShardSet.open(folder, split=None if split == "all" else split)
+    records = ShardRecords(shards, refused=refused)
+    interrupt_on_sigterm()
+    with whole_folder(out) as half:
+        left_out = write(records, half)
+    typer.echo(printable(f"{out}: {account_of(records, left_out)}"))
+
+
+class ShardRecords:
+    """The records of shards, read one by one and as often as they are asked for.
+
+    With `refused`, as if the stage `filter` had refused nothing. Counts what a round gave: images,
+    and the boxes that are to be written.
+    """
+
+    def __init__(self, shards: "ShardSet", *, refused: bool) -> None:
+        self._shards = shards
+        self._refused = refused
+        self.images = 0
+        self.boxes = 0
+
+    def __iter__(self) -> "Iterator[Record]":
+        self.images = self.boxes = 0
+        for index in range(len(self._shards)):
+            record = self._shards.record(index)
+            if self._refused:
+                record = without_refusals(record)
+            self.images += 1
+            self.boxes += sum(region.kept for region in record.regions)
+            yield record
+
+
+def without_refusals(record: "Record") -> "Record":
+    """The record with all of its regions kept."""
+    regions = tuple(replace(region, refusal="") for region in record.regions)
+    return replace(record, regions=regions)
+
+
+def account_of(records: ShardRecords, left_out: Counter[str]) -> str:
+    """One line: what was written, and what was left out and how often.
+
+    Writers count a whole image under a word that begins with `image`, and a box under `crowd` or
+    one that begins with `box`.
+    """
+    images = records.images - _lost(left_out, "image")
+    boxes = records.boxes - _lost(left_out, "box", "crowd")
+    told = ", ".join(f"{count} {what}" for what, count in sorted(left_out.items()) if count)
+    return f"{images} images, {boxes} objects; left out: {told or 'nothing'}"
+
+
+def _lost(left_out: Counter[str], *kinds: str) -> int:
+    return sum(count for what, count in left_out.items() if what.split()[0] in kinds)
