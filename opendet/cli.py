@@ -11,6 +11,8 @@ import typer
 from opendet import __version__
 from opendet.console import FAILED, exit_code_of, say_wrong
 from opendet.evaluation.judge_command import judge_results
+from opendet.exports.command import export_data
+from opendet.inspect.lint_command import lint_data
 from opendet.programs import run_programs
 
 if TYPE_CHECKING:
@@ -296,6 +298,8 @@ def doctor() -> None:
     _end(FAILED if any(check.fails for check in checks) else 0)
 
 
+data.command("export")(export_data)
+data.command("lint")(lint_data)
 app.command("judge")(judge_results)
 
 
