@@ -185,7 +185,7 @@ def _said(error: Exception) -> str:
 
 
 def _raise_if_machine(error: Exception) -> None:
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError | ConnectionError):
         raise error
     if isinstance(error, OSError) and error.errno in _MACHINE_ERRORS:
         raise error

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from opendet.manifest import ShardName
+from opendet.manifest import QuarantinedEntry, ShardName
 from opendet.sample import Dropped
 
 
@@ -18,7 +18,9 @@ class Keyed(Protocol):
 
 In = TypeVar("In", bound=Keyed)
 Out = TypeVar("Out", bound=Keyed)
-Worker = Callable[[Sequence[In]], Sequence[Out | Dropped]]
+Worker = Callable[[Sequence[In]], Sequence[Out | Dropped | QuarantinedEntry]]
+"""One result a sample, in order: what becomes of it, why it was refused, or why it is to be tried
+again later (`opendet data retry`)."""
 
 
 @dataclass(frozen=True, slots=True)

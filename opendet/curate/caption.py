@@ -7,9 +7,13 @@ from typing import Literal
 
 from pydantic import Field
 
+from opendet.annotators.chat import Unanswered
 from opendet.annotators.grammar import REVISION, named_regions, write_caption
-from opendet.annotators.vision_language import VisionLanguage, VisionLanguageConfig
+from opendet.annotators.served_config import ServedConfig
+from opendet.annotators.vision_language import VisionLanguageConfig
+from opendet.curate.asking import Asked, Language, cleaned, cleanings, load_asked, refused
 from opendet.curate.text import clean_text, cut_at_sentence, joined_sentences
+from opendet.manifest import QuarantinedEntry
 from opendet.record import Provenance, Record
 from opendet.sample import Dropped, Sample
 from opendet.section import Section
@@ -18,10 +22,11 @@ from opendet.section import Section
 class CaptionConfig(Section):
     """Who captions the images, and what becomes of a caption that is too long."""
 
-    annotator: Literal["source", "grammar", "vision_language"] = "source"
+    annotator: Literal["source", "grammar", "vision_language", "served"] = "source"
     """`source` keeps the caption whose phrases the source has grounded, else joins those that the
     source brought along, and asks the grammar where there are none; `grammar` writes from the
-    annotations; `vision_language` asks a model."""
+    annotations; `vision_language` asks a model that each worker loads, `served` one behind an
+    OpenAI-compatible server."""
     caption_empty_images: bool = False
     """Whether the grammar may call an image without annotated objects an empty scene: right where
     the annotations are complete. Off, such an image is dropped, for nobody knows what it shows."""
@@ -31,53 +36,61 @@ class CaptionConfig(Section):
     """A longer caption is cut after its last whole sentence, or its image is dropped."""
     prompt: str = "Describe the image in detail."
     """What the vision-language model is asked."""
+    language: Language = "english"
+    """Of a model's answers: others are refused where English is asked for."""
     vision_language: VisionLanguageConfig = VisionLanguageConfig()
     """The model that `annotator: vision_language` asks."""
-
-
-Answer = tuple[str, Provenance]
+    served: ServedConfig = ServedConfig()
+    """The server that `annotator: served` asks."""
 
 
 class Captioner:
     """Writes captions. Only a vision-language model looks at pixels."""
 
     def __init__(self, config: CaptionConfig) -> None:
-        """Raises ValueError where the configured model cannot be loaded."""
+        """Raises ValueError where the configured model cannot be loaded, ConnectionError where its
+        server cannot be asked."""
         self._config = config
-        asks_model = config.annotator == "vision_language"
-        self._model = VisionLanguage(config.vision_language) if asks_model else None
+        self._model = load_asked(config)
 
-    def __call__(self, samples: Sequence[Sample]) -> list[Record | Dropped]:
+    def __call__(self, samples: Sequence[Sample]) -> list[Record | Dropped | QuarantinedEntry]:
         if self._model is not None:
-            answers = _ask(self._model, samples, self._config.prompt)
-        else:
-            answers = [_from_annotations(sample.record, self._config) for sample in samples]
+            return _ask(self._model, samples, self._config)
         return [
-            _captioned(sample.record, *answer, self._config)
-            for sample, answer in zip(samples, answers, strict=True)
+            _captioned(sample.record, *_from_annotations(sample.record, self._config), self._config)
+            for sample in samples
         ]
 
 
 def tally(records: Sequence[Record]) -> dict[str, int]:
-    """Captions by who wrote them, and how many were cut."""
+    """Captions by who wrote them, how many were cut, and what models' answers were cleaned of."""
     counts: Counter[str] = Counter()
     for record in records:
         assert record.caption_from is not None, f"{record.key} has no caption"
         counts[f"by.{record.caption_from.model}"] += 1
         counts["cut"] += "cut at " in record.caption_from.revision
+        counts.update(f"cleaned.{reason}" for reason in cleanings(record.caption_from))
     return dict(counts)
 
 
-def _ask(model: VisionLanguage, samples: Sequence[Sample], prompt: str) -> list[Answer]:
+def _ask(
+    model: Asked, samples: Sequence[Sample], config: CaptionConfig
+) -> list[Record | Dropped | QuarantinedEntry]:
     images = []
     for sample in samples:
         assert sample.pixels is not None, f"{sample.key} came without pixels"
         images.append(sample.pixels)
-    provenance = Provenance(model.name, model.revision, prompt)
-    return [(answer, provenance) for answer in model.ask(images, [prompt] * len(images))]
+    provenance = Provenance(model.name, model.revision, config.prompt)
+    answers = model.ask(images, [config.prompt] * len(images))
+    return [
+        refused(sample.key, "caption", answer)
+        if isinstance(answer, Unanswered)
+        else _captioned(sample.record, *cleaned(answer, provenance, config.language), config)
+        for sample, answer in zip(samples, answers, strict=True)
+    ]
 
 
-def _from_annotations(record: Record, config: CaptionConfig) -> Answer:
+def _from_annotations(record: Record, config: CaptionConfig) -> tuple[str, Provenance]:
     """The source's own words where they are wanted and there are some, else the grammar's."""
     if config.annotator == "source" and record.caption:
         return record.caption, record.caption_from or Provenance("source")
@@ -98,7 +111,9 @@ def _captioned(
     own = text == record.caption
     text = text if own else clean_text(text)
     if not text:
-        return Dropped(record.key, "empty caption", f"{provenance.model} wrote nothing")
+        why = " and ".join(one for one in cleanings(provenance) if one != "empty")
+        detail = f"only {why}" if why else "nothing"
+        return Dropped(record.key, "empty caption", f"{provenance.model} wrote {detail}")
     if len(text) > config.max_characters:
         if config.too_long == "drop":
             return Dropped(record.key, "overlong caption", f"{len(text)} characters")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from opendet.annotators.chat import Unanswered
 from opendet.annotators.grammar import (
     REVISION,
     Named,
@@ -19,8 +20,11 @@ from opendet.annotators.grammar import (
     write_description,
     wrong_name,
 )
-from opendet.annotators.vision_language import VisionLanguage, VisionLanguageConfig
+from opendet.annotators.served_config import ServedConfig
+from opendet.annotators.vision_language import VisionLanguageConfig
+from opendet.curate.asking import Asked, Language, cleaned, cleanings, load_asked, refused
 from opendet.curate.text import clean_text, short_name
+from opendet.manifest import QuarantinedEntry
 from opendet.record import BoxXYXY, Provenance, Record, Region
 from opendet.sample import Dropped, Sample
 from opendet.section import Section
@@ -32,9 +36,10 @@ if TYPE_CHECKING:
 class DescribeConfig(Section):
     """Who describes the regions, and how many errors are planted."""
 
-    annotator: Literal["grammar", "vision_language"] = "grammar"
+    annotator: Literal["grammar", "vision_language", "served"] = "grammar"
     """`grammar` writes from the source's labels and leaves regions without one undescribed;
-    `vision_language` asks a model about each region's crop."""
+    `vision_language` asks a model about each region's crop, `served` one behind an
+    OpenAI-compatible server."""
     planted_error_share: float = Field(default=0.0, ge=0, le=1)
     """Share of the grammar's descriptions that name something else, for the filter to find."""
     one_word_share: float = Field(default=0.5, ge=0, le=1)
@@ -52,6 +57,10 @@ class DescribeConfig(Section):
     """Longest name that is read from a model's answer."""
     vision_language: VisionLanguageConfig = VisionLanguageConfig(max_new_tokens=48)
     """The model that `annotator: vision_language` asks."""
+    served: ServedConfig = ServedConfig(max_new_tokens=48)
+    """The server that `annotator: served` asks."""
+    language: Language = "english"
+    """Of a model's answers: others leave their region undescribed where English is asked for."""
 
 
 class Describer:
@@ -68,12 +77,11 @@ class Describer:
                 f"{len(set(vocabulary))} different labels: set it to 0, or label the regions"
             )
         self._config, self._vocabulary = config, vocabulary
-        asks_model = config.annotator == "vision_language"
-        self._model = VisionLanguage(config.vision_language) if asks_model else None
+        self._model = load_asked(config)
 
-    def __call__(self, samples: Sequence[Sample]) -> list[Record | Dropped]:
+    def __call__(self, samples: Sequence[Sample]) -> list[Record | Dropped | QuarantinedEntry]:
         if self._model is not None:
-            return list(_ask(self._model, samples, self._config))
+            return _ask(self._model, samples, self._config)
         return [
             describe_by_grammar(sample.record, self._vocabulary, self._config) for sample in samples
         ]
@@ -88,6 +96,8 @@ def tally(records: Sequence[Record]) -> dict[str, int]:
         counts["undescribed"] += not region.description
         counts["unnamed"] += not region.names
         counts["planted"] += is_planted(region)
+        if region.description_from is not None:
+            counts.update(f"cleaned.{reason}" for reason in cleanings(region.description_from))
     return dict(counts)
 
 
@@ -130,7 +140,9 @@ def _said(
     )
 
 
-def _ask(model: VisionLanguage, samples: Sequence[Sample], config: DescribeConfig) -> list[Record]:
+def _ask(
+    model: Asked, samples: Sequence[Sample], config: DescribeConfig
+) -> list[Record | Dropped | QuarantinedEntry]:
     """All crops of all samples in one row of questions; the answers go back to their regions."""
     crops = [
         _crop(sample, region.box_xyxy, context=config.context)
@@ -140,21 +152,35 @@ def _ask(model: VisionLanguage, samples: Sequence[Sample], config: DescribeConfi
     answers = iter(model.ask(crops, [config.prompt] * len(crops)))
     provenance = Provenance(model.name, model.revision, config.prompt)
     return [
-        replace(
-            sample.record,
-            regions=tuple(
-                _answered(region, next(answers), provenance, config)
-                for region in sample.record.regions
-            ),
-        )
+        _answered(sample.record, [next(answers) for _ in sample.record.regions], provenance, config)
         for sample in samples
     ]
 
 
 def _answered(
-    region: Region, answer: str, provenance: Provenance, config: DescribeConfig
+    record: Record,
+    answers: Sequence[str | Unanswered],
+    provenance: Provenance,
+    config: DescribeConfig,
+) -> Record | Dropped | QuarantinedEntry:
+    """The record with its regions described. What the model refuses to describe stays without a
+    description; where the server was at fault, the whole image is to be tried again."""
+    for answer in answers:
+        if isinstance(answer, Unanswered) and answer.may_pass:
+            return refused(record.key, "describe", answer)
+    regions = (
+        region
+        if isinstance(answer, Unanswered)
+        else _described_by(region, *cleaned(answer, provenance, config.language), config)
+        for region, answer in zip(record.regions, answers, strict=True)
+    )
+    return replace(record, regions=tuple(regions))
+
+
+def _described_by(
+    region: Region, text: str, provenance: Provenance, config: DescribeConfig
 ) -> Region:
-    text = clean_text(answer)
+    text = clean_text(text)
     if not text:
         return region
     return _described(region, text, short_name(text, max_words=config.max_name_words), provenance)
