@@ -160,8 +160,12 @@ class Build:
         tally: Callable[[Sequence[Record]], Mapping[str, int]],
         prepare: Callable[[Sample], Sample] | None = None,
         models: Mapping[str, str] | None = None,
+        on_gpu: bool = True,
     ) -> Stage[Sample, Record]:
-        """A stage that reads the records of `after` and writes fuller ones."""
+        """A stage that reads the records of `after` and writes fuller ones.
+
+        Its workers book `run.gpus` where they are shown pixels, unless their model runs elsewhere.
+        """
         return Stage(
             name=stage,
             fingerprint=self.fingerprint(stage, parameters, models=models),
@@ -172,7 +176,7 @@ class Build:
             reread=read_record_part,
             tally=tally,
             batch_size=self.config.run.batch_size,
-            gpus=self.config.run.gpus if prepare else 0.0,
+            gpus=self.config.run.gpus if prepare and on_gpu else 0.0,
         )
 
     def run(

@@ -58,14 +58,19 @@ def compressed(
 
 
 def turned(code: dict[str, Any], orientation: int) -> dict[str, Any]:
-    """A code of the image as it is stored, of the image as EXIF's orientation 1 or 5 to 8 shows
-    it."""
+    """A code of the image as it is stored, of the image as EXIF's orientation 1 to 8 shows it."""
     if orientation == 1:
         return code
     from faster_coco_eval.core.mask import decode, encode
 
     stored = decode(code)  # (H, W)
     match orientation:
+        case 2:  # mirrored from left to right
+            shown = stored[:, ::-1]
+        case 3:  # turned half round
+            shown = stored[::-1, ::-1]
+        case 4:  # mirrored from top to bottom
+            shown = stored[::-1]
         case 5:  # transposed
             shown = stored.T
         case 6:  # to be turned clockwise
@@ -75,7 +80,7 @@ def turned(code: dict[str, Any], orientation: int) -> dict[str, Any]:
         case 8:  # to be turned counter-clockwise
             shown = np.rot90(stored)
         case _:
-            raise AssertionError(f"orientation {orientation} keeps width and height")
+            raise AssertionError(f"EXIF knows no orientation {orientation}")
     return encode(np.asfortranarray(shown))  # type: ignore[no-any-return]
 
 

@@ -3,6 +3,7 @@
 from functools import partial
 
 from opendet.build import Build
+from opendet.curate.asking import looks
 from opendet.curate.caption import Captioner, tally
 from opendet.entry import stage_main
 from opendet.parts import with_pixels
@@ -10,14 +11,14 @@ from opendet.parts import with_pixels
 
 def main(build: Build) -> None:
     config = build.config.caption
-    looks = config.annotator == "vision_language"
     stage = build.record_stage(
         "caption",
         after="source",
         parameters=config,
         load=partial(Captioner, config),
         tally=tally,
-        prepare=partial(with_pixels, build.images()) if looks else None,
+        prepare=partial(with_pixels, build.images()) if looks(config.annotator) else None,
+        on_gpu=config.annotator == "vision_language",
     )
     build.run(stage, build.tasks(after="source"))
 

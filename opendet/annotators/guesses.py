@@ -48,9 +48,7 @@ _LEAD = re.compile(
 )
 _QUOTED = re.compile(r"\"[^\"]{1,300}\"|“[^”]{1,300}”")
 _IN_BRACKETS = re.compile(r"\s*\([^()]{1,300}\)")
-_INDICATING = re.compile(
-    r",\s*(?:and\s+)?(?:indicating|reflecting|creating|evoking)\b", re.IGNORECASE
-)
+_INDICATING = re.compile(r",\s*(?:and\s+)?(?:indicating|evoking)\b", re.IGNORECASE)
 
 # words that a clause of its own begins with
 _OPENERS = CONJUNCTIONS | FUNCTION_WORDS | {"as", "there", "this", "these"}

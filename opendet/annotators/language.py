@@ -34,13 +34,17 @@ FEWEST_WORDS = 8
 """Words of a text whose language is judged by its words: shorter ones have too few to tell."""
 
 
+MANY_WORDS = 25
+
+
 def is_english(text: str) -> bool:
     """Whether a text may be English; a cheap test that errs on the side of yes.
 
-    Fewer than four of five letters of Latin script say no. Of `FEWEST_WORDS` words or more, a tenth
-    must be common ones of English, and the common ones of German, French, Spanish, Italian,
-    Portuguese and Dutch must be fewer. Short texts in Latin script pass whatever their language,
-    and so do long ones that mix English with another.
+    Fewer than four of five letters of Latin script say no. Of `FEWEST_WORDS` words or more, the
+    common ones of German, French, Spanish, Italian, Portuguese and Dutch must be no more than those
+    of English; of `MANY_WORDS`, some must be English, which a list of things need not have. Short
+    texts in Latin script pass whatever their language, and so do long ones that mix English with
+    another.
     """
     letters = [one for one in text if one.isalpha()]
     latin = sum(_is_latin(one) for one in letters)
@@ -51,7 +55,7 @@ def is_english(text: str) -> bool:
         return True
     english = sum(word in _ENGLISH for word in words)
     foreign = sum(word in _FOREIGN for word in words)
-    return english >= 0.1 * len(words) and english >= foreign
+    return english >= foreign and (len(words) < MANY_WORDS or english >= 0.05 * len(words))
 
 
 def _is_latin(letter: str) -> bool:

@@ -23,7 +23,7 @@ def flattened(text: str) -> str:
         f"{line}." if several and line and line[-1].isalnum() and _ends(lines, place) else line
         for place, line in enumerate(lines)
     ]
-    line = clean_text(" ".join(BULLET.sub("", line, count=1) for line in ended))
+    line = clean_text(" ".join(_without_bullet(line) for line in ended))
     for opening, closing in (('"', '"'), ("“", "”"), ("'", "'")):
         inner = line[1:-1]
         if line[:1] == opening and line[-1:] == closing and not {opening, closing} & set(inner):
@@ -41,6 +41,11 @@ def plain(line: str) -> str:
     rest = line[bullet.end() :] if bullet else line
     words = EMPHASIS.sub("", _LINK.sub(r"\1", rest)).strip()
     return f"- {words}" if bullet and words else words
+
+
+def _without_bullet(line: str) -> str:
+    bullet = BULLET.match(line)
+    return line[bullet.end() :] if bullet else line
 
 
 def _ends(lines: list[str], place: int) -> bool:

@@ -49,6 +49,11 @@ class Asking(Protocol):
     def served(self) -> ServedConfig: ...
 
 
+def looks(annotator: str) -> bool:
+    """Whether it must be shown pixels."""
+    return annotator in ("vision_language", "served")
+
+
 def load_asked(config: Asking) -> Asked | None:
     """The model; None for an annotator that looks at no pixels.
 

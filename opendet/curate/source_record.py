@@ -87,9 +87,11 @@ def _orientation_of(entry: Entry, facts: ImageFacts) -> int:
     """How far the annotations' frame is to be turned, as EXIF has it; 1 where it is upright.
 
     Annotations that declare the size as stored, where that is not the upright one, were made by
-    somebody who did not turn the image: theirs are turned. Raises RefusedError where they declare
-    neither size, so that nobody knows what their boxes mean.
+    somebody who did not turn the image: theirs are turned, and so are parts of the stored one.
+    Raises RefusedError where they declare neither size, so that nobody knows what their boxes mean.
     """
+    if entry.normalised:
+        return facts.orientation
     declared = entry.declared_size
     if not entry.annotations or declared in (None, (facts.width, facts.height)):
         return 1

@@ -39,6 +39,25 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "openimages": ("annotations", "classes"),
 }
 """Of formats that need anything but `annotations`."""
+_USED: dict[str, tuple[str, ...]] = {
+    "folder": ("images",),
+    "coco": ("images", "annotations", "captions", "masks"),
+    "lvis": ("images", "annotations", "masks"),
+    "generateu": ("images", "annotations"),
+    "voc": ("images", "annotations", "list"),
+    "yolo": ("images", "annotations", "list"),
+    "visual_genome": ("images", "annotations"),
+    "flickr30k": ("images", "annotations", "list", "sentence"),
+    "refcoco": ("images", "annotations", "refs", "ref_split", "masks"),
+    "mdetr": ("images", "annotations"),
+    "openimages": ("images", "annotations", "list", "classes", "labels"),
+    "odvg": ("images", "annotations", "label_map", "merge"),
+    "grit": ("images", "annotations"),
+    "scenes": ("count",),
+}
+"""What of a batch each format has a use for. Anything else that is set is a mistake: a list that
+nobody reads would let every image in."""
+_ANYWHERE = ("name", "split", "format", "root", "licence", "checksums")
 
 
 class Batch(Section):
@@ -93,6 +112,13 @@ class Batch(Section):
             raise ValueError("a batch of scenes needs `count`")
         if self.format != "scenes" and not self.root:
             raise ValueError(f"a batch of format {self.format} needs `root`")
+        unused = sorted(self.model_fields_set - {*_ANYWHERE, *_USED[self.format]})
+        if unused:
+            able = [name for name, used in _USED.items() if unused[0] in used]
+            raise ValueError(
+                f"a batch of format {self.format} has no use for `{unused[0]}`: leave it out "
+                f"({', '.join(able)} can use it)"
+            )
         for needed in _NEEDED.get(self.format, ("annotations",)):
             if not getattr(self, needed):
                 raise ValueError(f"a batch of format {self.format} needs `{needed}`")

@@ -10,9 +10,17 @@ VOC's empty boxes (xmin = xmax) come out exactly this long."""
 
 
 def upright_box(box_xyxy: BoxXYXY, *, orientation: int, width: int, height: int) -> BoxXYXY:
-    """A box of the stored image, of that size, in the frame that EXIF orientation 5 to 8 shows."""
+    """A box of the stored image, of that size, in the frame that EXIF orientation 1 to 8 shows."""
     x0, y0, x1, y1 = box_xyxy
     match orientation:
+        case 1:
+            return box_xyxy
+        case 2:  # mirrored from left to right
+            return (width - x1, y0, width - x0, y1)
+        case 3:  # turned half round
+            return (width - x1, height - y1, width - x0, height - y0)
+        case 4:  # mirrored from top to bottom
+            return (x0, height - y1, x1, height - y0)
         case 5:  # transposed
             return (y0, x0, y1, x1)
         case 6:  # to be turned clockwise
@@ -21,7 +29,7 @@ def upright_box(box_xyxy: BoxXYXY, *, orientation: int, width: int, height: int)
             return (height - y1, width - x1, height - y0, width - x0)
         case 8:  # to be turned counter-clockwise
             return (y0, width - x1, y1, width - x0)
-    raise AssertionError(f"orientation {orientation} keeps width and height")
+    raise AssertionError(f"EXIF knows no orientation {orientation}")
 
 
 def fit_box(box_xyxy: BoxXYXY, *, width: int, height: int) -> tuple[BoxXYXY | None, str]:

@@ -116,11 +116,13 @@ def contrast_loss(
     prompts, own (P, D_t); all are unit vectors, and no gradient goes to texts. Of the others those
     whose cosine with its own text is above `same` are left out.
     """
-    prompts, own, others = prompts.float(), own.float().detach(), others.float().detach()
-    right = (prompts * own).sum(-1, keepdim=True) / temperature  # (P, 1)
-    wrong = prompts @ others.T / temperature  # (P, K)
-    wrong = wrong.masked_fill(own @ others.T > same, -torch.inf)
-    return (torch.cat((right, wrong), -1).logsumexp(-1, keepdim=True) - right).sum()
+    with torch.autocast(prompts.device.type, enabled=False):
+        prompts, own, others = prompts.float(), own.float().detach(), others.float().detach()
+        right = (prompts * own).sum(-1, keepdim=True) / temperature  # (P, 1)
+        wrong = prompts @ others.T / temperature  # (P, K)
+        # its own among the others is 1 but for rounding, whatever `same` is
+        wrong = wrong.masked_fill(own @ others.T > min(same, 0.999), -torch.inf)
+        return (torch.cat((right, wrong), -1).logsumexp(-1, keepdim=True) - right).sum()
 
 
 def distillation_loss(prompts: Tensor, text_vectors: Tensor) -> Tensor:

@@ -63,10 +63,11 @@ class ObjectiveConfig(Section):
     distillation_weight: NonNegativeFloat = 1.0
     """1 - cosine of the prompt and the text vector of the name, where vectors are given."""
     contrast_weight: NonNegativeFloat = 0.0
-    """Beside the paper: cross-entropy of a prompt's nearest name among all that training teaches.
-    A cosine alone leaves it near whatever resembles its name (docs/log.md)."""
+    """Beside the paper: cross-entropy of a prompt's own name among all that training teaches. A
+    cosine alone leaves it near whatever resembles its name (docs/log.md)."""
     contrast_temperature: float = Field(default=0.1, gt=0)
-    """The cosines are divided by it."""
+    """The cosines are divided by it. Vectors that share a direction, as published CLIPs' do, want
+    0.02: at 0.1 a prompt is drawn off its own vector, away from what all have in common."""
     contrast_names: PositiveInt = 4096
     """Of a longer vocabulary each step draws so many."""
     text_denoising_weight: NonNegativeFloat = 1.0

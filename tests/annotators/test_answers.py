@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from opendet.annotators.answers import Cleaned, clean_answer
 from opendet.annotators.language import is_english
+from opendet.annotators.markdown import flattened
 from opendet.annotators.object_list import object_list
 
 REASONS = {
@@ -180,7 +181,7 @@ def test_what_the_language_test_cannot_tell() -> None:
     assert is_english("")
     assert is_english("3 × 4 — 12 %")
     assert is_english("A café in Köln serves jalapeños, crème brûlée and smørrebrød to the guests.")
-    assert not is_english("dog cat table chair window curtain lamp bottle spoon")  # no sentence
+    assert is_english("dog cat table chair window curtain lamp bottle spoon")  # a list of things
 
 
 def test_lengths() -> None:
@@ -310,3 +311,26 @@ def test_lists_have_an_end() -> None:
         "thing2",
     )
     assert object_list("a very long name of a thing", max_words=2) == ("very long",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The bus shows the number 12. A man waits beside it.",
+        "A man – tall and thin – stands near a car.",
+        "Several toy animals - a bull, giraffe, deer and parakeet.",
+        "The year 2012. Old car.",
+        "Number (3) on a shirt.",
+        "A large mirror, reflecting a bed, hangs above a dresser.",
+        "Red double-decker bus, large windows, black tires, white roof, yellow lights.",
+    ],
+)
+def test_what_is_no_markup_and_no_guess_stays(text: str) -> None:
+    assert clean_answer(text) == Cleaned(text)
+
+
+@given(st.lists(st.text("abcdefgh –-(3)12. ", min_size=1), min_size=1).map(" ".join))
+def test_plain_text_of_one_line_keeps_its_letters_behind_a_bullet(text: str) -> None:
+    line = flattened(text)
+    kept = [one for one in line if one.isalpha()]
+    assert kept == [one for one in text if one.isalpha()]

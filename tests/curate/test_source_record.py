@@ -103,6 +103,23 @@ def test_a_mask_that_is_none_of_the_image_is_left_out(mask: object) -> None:
     assert problems == {"mask.broken": 1}
 
 
+@pytest.mark.parametrize(
+    ("orientation", "shown"),
+    [(1, (1, 2, 9, 4)), (2, (3, 2, 11, 4)), (3, (3, 4, 11, 6)), (4, (1, 4, 9, 6))],
+)
+def test_parts_of_the_stored_image_turn_whatever_way(
+    orientation: int, shown: tuple[int, ...]
+) -> None:
+    box = AnnotatedBox((1, 2, 9, 4), "mug", mask=((1, 2, 9, 2, 9, 4, 1, 4),))
+    record, _ = told(entry(box, normalised=True), orientation)
+    (region,) = record.regions
+    assert region.box_xyxy == shown
+    assert region.mask is not None
+    size = [record.height, record.width]
+    rows, columns = np.nonzero(decode({"size": size, "counts": region.mask.counts.encode()}))
+    assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == shown
+
+
 @pytest.mark.parametrize("orientation", [1, 5, 6, 7, 8])
 def test_masks_turn_with_their_boxes(orientation: int) -> None:
     box = AnnotatedBox((1, 2, 9, 4), "mug", mask=((1, 2, 9, 2, 9, 4, 1, 4),))

@@ -8,12 +8,13 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from opendet.curate.source import Checked, SourceChecker, SourceConfig
 from opendet.exports.formats import WRITERS
 from opendet.record import Provenance, Record, Region
 from opendet.sources.batches import _READERS, list_batch
-from opendet.sources.card import Batch, Format, SourceCard
+from opendet.sources.card import _USED, Batch, Format, SourceCard
 
 WIDTH, HEIGHT = 64, 48
 SOURCE = Provenance("source")
@@ -37,7 +38,15 @@ def test_every_format_has_a_reader_that_its_fields_fit(name: str) -> None:
     read, options = _READERS[name]
     parameters = inspect.signature(read).parameters
     assert set(parameters) - {"root", "batch", "images"} == set(options)
-    assert set(options.values()) <= Batch.model_fields.keys()
+    assert {"images", *options.values()} == set(_USED[name])
+    assert set(_USED[name]) <= Batch.model_fields.keys()
+
+
+def test_a_field_that_the_format_has_no_use_for_is_a_mistake() -> None:
+    batch = {"name": "b", "split": "train", "annotations": "a.json", "list": "val.txt"}
+    card = {"name": "x", "licence": "MIT", "format": "coco", "root": "r", "batches": [batch]}
+    with pytest.raises(ValidationError, match=r"format coco has no use for `list`.*voc, yolo"):
+        SourceCard.model_validate(card)
 
 
 def truth() -> list[Record]:
