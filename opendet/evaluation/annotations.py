@@ -14,6 +14,7 @@ from pydantic import FiniteFloat
 
 from opendet.evaluation.tables import Bools, Federation, Integers, Masks, TrueObjects
 from opendet.masks import LONGEST_SIDE, Segmentation, compressed, mask_areas
+from opendet.sources.lvis import as_written, path_of_url
 from opendet.typed_json import read_json
 
 
@@ -36,7 +37,7 @@ class ImageEntry:
     @property
     def path(self) -> str:
         """Where the image lies in a folder of images: `val2017/000000000139.jpg` of a url."""
-        return self.file_name or "/".join(self.coco_url.split("/")[-2:])
+        return self.file_name or path_of_url(self.coco_url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class CategoryEntry:
     @property
     def words(self) -> str:
         """The name as a text tower reads it: LVIS writes `aerosol_can`, `flip-flop_(sandal)`."""
-        return self.name.replace("_", " ")
+        return as_written(self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from opendet.files import sha256_of
-from opendet.sources.card import Batch, SourceCard, variables_of
+from opendet.sources.card import USED, Batch, SourceCard, variables_of
 from opendet.sources.coco import list_coco
 from opendet.sources.containers import container_name
 from opendet.sources.flickr30k import list_flickr30k
@@ -21,30 +21,24 @@ from opendet.sources.visual_genome import list_visual_genome
 from opendet.sources.voc import list_voc
 from opendet.sources.yolo import list_yolo
 
-_BOXES = {"annotations": "annotations"}
-_READERS: dict[str, tuple[Callable[..., list[Entry]], dict[str, str]]] = {
-    "folder": (list_folder, {}),
-    "coco": (list_coco, {**_BOXES, "captions": "captions", "masks": "masks"}),
-    "lvis": (list_lvis, {**_BOXES, "masks": "masks"}),
-    "generateu": (list_generateu, _BOXES),
-    "voc": (list_voc, {**_BOXES, "names": "list"}),
-    "yolo": (list_yolo, {**_BOXES, "listed": "list"}),
-    "visual_genome": (list_visual_genome, _BOXES),
-    "flickr30k": (list_flickr30k, {**_BOXES, "names": "list", "sentence": "sentence"}),
-    "refcoco": (
-        list_refcoco,
-        {**_BOXES, "refs": "refs", "ref_split": "ref_split", "masks": "masks"},
-    ),
-    "mdetr": (list_mdetr, _BOXES),
-    "openimages": (
-        list_openimages,
-        {**_BOXES, "classes": "classes", "labels": "labels", "names": "list"},
-    ),
-    "odvg": (list_odvg, {**_BOXES, "label_map": "label_map", "merge": "merge"}),
-    "grit": (list_grit, _BOXES),
+READERS: dict[str, Callable[..., list[Entry]]] = {
+    "folder": list_folder,
+    "coco": list_coco,
+    "lvis": list_lvis,
+    "generateu": list_generateu,
+    "voc": list_voc,
+    "yolo": list_yolo,
+    "visual_genome": list_visual_genome,
+    "flickr30k": list_flickr30k,
+    "refcoco": list_refcoco,
+    "mdetr": list_mdetr,
+    "openimages": list_openimages,
+    "odvg": list_odvg,
+    "grit": list_grit,
 }
-"""Format -> its reader, and what it asks beyond root, batch and images: parameter -> the batch's
-field."""
+"""Format -> its reader, whose parameters are the fields that the card lets that format use."""
+PARAMETERS = {"list": "names"}
+"""Of fields whose name means something else in Python."""
 
 CHUNK = 256
 """Entries that are checked together. Scenes are drawn into a file per chunk, so that this number
@@ -64,9 +58,8 @@ def list_batch(card: SourceCard, batch: Batch, project_root: Path) -> list[Entry
     _check_sums(root, batch)
     if batch.format in ("voc", "visual_genome", "flickr30k"):
         check_folder(root / batch.annotations, card, batch)
-    read, options = _READERS[batch.format]
-    asked = {parameter: getattr(batch, knob) for parameter, knob in options.items()}
-    return read(root, batch=batch.name, images=batch.images, **asked)
+    asked = {PARAMETERS.get(name, name): getattr(batch, name) for name in USED[batch.format]}
+    return READERS[batch.format](root, batch=batch.name, **asked)
 
 
 def chunks(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:

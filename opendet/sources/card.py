@@ -39,7 +39,7 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "openimages": ("annotations", "classes"),
 }
 """Of formats that need anything but `annotations`."""
-_USED: dict[str, tuple[str, ...]] = {
+USED: dict[str, tuple[str, ...]] = {
     "folder": ("images",),
     "coco": ("images", "annotations", "captions", "masks"),
     "lvis": ("images", "annotations", "masks"),
@@ -112,9 +112,9 @@ class Batch(Section):
             raise ValueError("a batch of scenes needs `count`")
         if self.format != "scenes" and not self.root:
             raise ValueError(f"a batch of format {self.format} needs `root`")
-        unused = sorted(self.model_fields_set - {*_ANYWHERE, *_USED[self.format]})
+        unused = sorted(self.model_fields_set - {*_ANYWHERE, *USED[self.format]})
         if unused:
-            able = [name for name, used in _USED.items() if unused[0] in used]
+            able = [name for name, used in USED.items() if unused[0] in used]
             raise ValueError(
                 f"a batch of format {self.format} has no use for `{unused[0]}`: leave it out "
                 f"({', '.join(able)} can use it)"

@@ -15,10 +15,8 @@ from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidato
 
 from opendet.masks import Rle, Segmentation
 from opendet.record import BoxXYXY
-from opendet.sources.listing import AnnotatedBox, Entry, entry_of, in_order, key_of
+from opendet.sources.listing import MEND, AnnotatedBox, Entry, entry_of, in_order, key_of
 from opendet.typed_json import read_json
-
-MEND = "mend the batch in source.yaml"
 
 log = logging.getLogger(__name__)
 

@@ -31,6 +31,7 @@ from opendet.sources.listing import (
     entry_of,
     in_order,
 )
+from opendet.sources.text_lines import read_lines
 from opendet.sources.xml_file import read_xml
 
 BOXES, SENTENCES, UNRELATED = "Annotations", "Sentences", "UNRELATED_CAPTIONS"
@@ -79,7 +80,9 @@ def list_flickr30k(
         if not (folder / part).is_dir():
             raise ValueError(f"{folder} has no folder {part}: mend the batch in source.yaml")
     unrelated = _read_unrelated(folder / UNRELATED)
-    numbers = _read_lines(root / names) if names else _numbers_in(folder / SENTENCES)
+    numbers = (
+        list(filter(None, read_lines(root / names))) if names else _numbers_in(folder / SENTENCES)
+    )
     return in_order(
         _annotated(
             entry_of(batch, images, f"{number}.jpg"), folder, number, sentence, unrelated[number]
@@ -203,7 +206,7 @@ def _read_unrelated(path: Path) -> defaultdict[str, set[int]]:
     unrelated: defaultdict[str, set[int]] = defaultdict(set)
     if not path.exists():
         return unrelated
-    for place, line in enumerate(_read_lines(path), start=1):
+    for place, line in enumerate(filter(None, read_lines(path)), start=1):
         if line.startswith("#"):
             continue
         fields = line.split()
@@ -211,14 +214,3 @@ def _read_unrelated(path: Path) -> defaultdict[str, set[int]]:
             raise ValueError(f"{path}: entry {place} is not an image and a number: {line[:100]!r}")
         unrelated[fields[0]].add(int(fields[1]) - 1)  # the file counts from 1
     return unrelated
-
-
-def _read_lines(path: Path) -> list[str]:
-    """Those that are not empty."""
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} is missing: mend the batch in source.yaml") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 at byte {error.start}") from error
-    return [line.strip() for line in lines if line.strip()]

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from opendet.sources.coco import MEND, Boxed, BoxedImages, Id, Image, entries_of, xyxy_of
-from opendet.sources.listing import AnnotatedBox, Entry, in_order
+from opendet.sources.coco import Boxed, BoxedImages, Id, Image, entries_of, xyxy_of
+from opendet.sources.listing import MEND, AnnotatedBox, Entry, in_order
 from opendet.typed_json import read_json
 
 SYNONYM_SEPARATOR = ", "

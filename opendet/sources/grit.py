@@ -19,6 +19,7 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from opendet.record import BoxXYXY
 from opendet.sources.listing import (
+    MEND,
     AnnotatedBox,
     AnnotatedPhrase,
     Entry,
@@ -26,7 +27,7 @@ from opendet.sources.listing import (
     in_order,
     key_of,
 )
-from opendet.sources.odvg import MEND, bare_phrase, first_problem, read_json_lines
+from opendet.sources.odvg import bare_phrase, first_problem, read_json_lines
 from opendet.typed_json import read_json
 
 _BATCH = 4096  # rows of a Parquet file in memory at a time

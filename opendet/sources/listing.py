@@ -10,6 +10,8 @@ from opendet.masks import Segmentation
 from opendet.record import BoxXYXY, Turn
 
 MAX_KEY = 90
+MEND = "mend the batch in source.yaml"
+"""What to do about a file that is not where the card says."""
 _UNFIT_FOR_KEYS = re.compile(r"[^0-9A-Za-z_-]+")
 # Control characters, separators that break lines, and halves of characters that UTF-8 cannot hold.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")

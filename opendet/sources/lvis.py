@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from opendet.sources.coco import (
-    MEND,
     Category,
     Id,
     Image,
@@ -23,7 +22,7 @@ from opendet.sources.coco import (
     boxes_of,
     entries_of,
 )
-from opendet.sources.listing import Entry, in_order
+from opendet.sources.listing import MEND, Entry, in_order
 from opendet.typed_json import read_json
 
 

@@ -18,9 +18,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from opendet.record import BoxXYXY
-from opendet.sources.coco import MEND, xyxy_of
+from opendet.sources.coco import xyxy_of
 from opendet.sources.expressions import Expression, expression_of, joined
 from opendet.sources.listing import (
+    MEND,
     AnnotatedBox,
     AnnotatedPhrase,
     Entry,

@@ -20,6 +20,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from opendet.record import BoxXYXY, Turn
 from opendet.sources.listing import (
+    MEND,
     AnnotatedBox,
     AnnotatedPhrase,
     Entry,
@@ -29,7 +30,6 @@ from opendet.sources.listing import (
 )
 from opendet.typed_json import read_json
 
-MEND = "mend the batch in source.yaml"
 NAME_END = ". "
 """What stands behind every name of a caption that is a list of names."""
 _LEADING = re.compile(

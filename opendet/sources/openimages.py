@@ -20,9 +20,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from opendet.sources.coco import MEND
 from opendet.sources.folder import files_below
-from opendet.sources.listing import AnnotatedBox, Entry, entry_of, in_order
+from opendet.sources.listing import MEND, AnnotatedBox, Entry, entry_of, in_order
+from opendet.sources.text_lines import read_lines
 
 BOX_COLUMNS = ("ImageID", "LabelName", "XMin", "YMin", "XMax", "YMax", "IsGroupOf")
 LABEL_COLUMNS = ("ImageID", "LabelName", "Confidence")
@@ -189,10 +189,4 @@ def _listed_files(found: Iterable[str], ids: Iterable[str]) -> list[str]:
 def _read_ids(path: Path) -> list[str]:
     """A line is an id, or has its subset before it, as OpenImages' downloader wants it:
     `train/f9e0434389a1d4dd`."""
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} is missing: {MEND}") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 at byte {error.start}") from error
-    return [line.strip().rpartition("/")[2] for line in lines if line.strip()]
+    return [line.rpartition("/")[2] for line in read_lines(path) if line]

@@ -18,7 +18,6 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from opendet.sources.coco import (
-    MEND,
     Category,
     Id,
     Image,
@@ -29,7 +28,7 @@ from opendet.sources.coco import (
     entries_of,
 )
 from opendet.sources.expressions import expression_of, joined
-from opendet.sources.listing import Entry, clean_text, in_order
+from opendet.sources.listing import MEND, Entry, clean_text, in_order
 from opendet.sources.plain_pickle import read_plain_pickle
 from opendet.typed_json import read_json
 

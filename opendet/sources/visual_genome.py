@@ -19,9 +19,9 @@ from typing import Annotated
 
 from pydantic import AliasChoices, Field
 
-from opendet.sources.coco import MEND, xyxy_of
+from opendet.sources.coco import xyxy_of
 from opendet.sources.json_items import read_json_items
-from opendet.sources.listing import AnnotatedBox, Entry, entry_of, in_order, key_of
+from opendet.sources.listing import MEND, AnnotatedBox, Entry, entry_of, in_order, key_of
 
 IMAGES, OBJECTS, REGIONS = "image_data.json", "objects.json", "region_descriptions.json"
 

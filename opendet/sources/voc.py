@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 from opendet.sources.folder import files_below
 from opendet.sources.listing import AnnotatedBox, Entry, RefusedError, entry_of, in_order
+from opendet.sources.text_lines import read_lines
 from opendet.sources.xml_file import read_xml
 
 # VOC's lists of one class have 1, -1 or 0 behind each name
@@ -78,11 +79,5 @@ def _listed_files(found: Iterable[str], names: Iterable[str]) -> list[str]:
 
 
 def _read_names(path: Path) -> list[str]:
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} is missing: mend the batch in source.yaml") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 at byte {error.start}") from error
-    matches = (_LISTED.fullmatch(line.strip()) for line in lines)
+    matches = (_LISTED.fullmatch(line) for line in read_lines(path))
     return [match[1] for match in matches if match]

@@ -19,7 +19,8 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from opendet.masks import Polygon
 from opendet.record import BoxXYXY
 from opendet.sources.folder import files_below
-from opendet.sources.listing import AnnotatedBox, Entry, RefusedError, entry_of, in_order
+from opendet.sources.listing import MEND, AnnotatedBox, Entry, RefusedError, entry_of, in_order
+from opendet.sources.text_lines import read_lines
 from opendet.yaml_file import read_yaml
 
 MAX_TXT_BYTES = 16_000_000
@@ -45,9 +46,9 @@ class _DataYaml:
 
 
 def list_yolo(
-    root: Path, *, batch: str, images: str, annotations: str, listed: str = ""
+    root: Path, *, batch: str, images: str, annotations: str, names: str = ""
 ) -> list[Entry]:
-    """The images that the text file `listed` has, or all of the folder, with their label files,
+    """The images that the text file `names` has, or all of the folder, with their label files,
     which are read later by `read_yolo`.
 
     `annotations` is the file of class names. An image's labels lie where YOLO looks for them: below
@@ -58,11 +59,11 @@ def list_yolo(
     label file.
     """
     read_class_names(root / annotations)
-    if listed:
-        names = _listed_names(root, listed, images)
+    if names:
+        files = _listed_names(root, names, images)
     else:
-        names = [name for name in files_below(root / images) if _is_image(name)]
-    entries = [entry_of(batch, images, name) for name in sorted(names)]
+        files = [name for name in files_below(root / images) if _is_image(name)]
+    entries = [entry_of(batch, images, name) for name in sorted(files)]
     found = _label_files(root, [entry.file for entry in entries if not entry.problem])
     labelled = [replace(one, annotation_file=found.get(one.file, "")) for one in entries]
     if entries and not found:
@@ -82,9 +83,9 @@ def read_class_names(path: Path) -> dict[int, str]:
     if path.is_dir():
         raise ValueError(f"{path} is a folder: name the file of class names")
     in_yaml = path.suffix.lower() in (".yaml", ".yml")
-    names = _names_in_yaml(path) if in_yaml else dict(enumerate(_lines_of(path)))
+    names = _names_in_yaml(path) if in_yaml else dict(enumerate(read_lines(path)))
     if not names:
-        raise ValueError(f"{path} has no class names: mend the batch in source.yaml")
+        raise ValueError(f"{path} has no class names: {MEND}")
     return names
 
 
@@ -204,7 +205,7 @@ def _names_in_yaml(path: Path) -> dict[int, str]:
     try:
         data = TypeAdapter(_DataYaml).validate_python(read_yaml(path))
     except FileNotFoundError as error:
-        raise _missing(path) from error
+        raise ValueError(f"{path} is missing: {MEND}") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(step) for step in first["loc"]) or "its root"
@@ -218,7 +219,7 @@ def _names_in_yaml(path: Path) -> dict[int, str]:
 def _listed_names(root: Path, listed: str, images: str) -> list[str]:
     """What the list has, relative to `images`; its lines are relative to where it lies."""
     names = []
-    for number, line in enumerate(_lines_of(root / listed), 1):
+    for number, line in enumerate(read_lines(root / listed), 1):
         file = PurePosixPath(listed).parent / line
         if not line:
             continue
@@ -229,18 +230,3 @@ def _listed_names(root: Path, listed: str, images: str) -> list[str]:
             )
         names.append(str(file.relative_to(images)))
     return names
-
-
-def _lines_of(path: Path) -> list[str]:
-    """Without the empty ones at the end; one before it is a class that has no name."""
-    try:
-        text = path.read_text("utf-8-sig")
-    except FileNotFoundError as error:
-        raise _missing(path) from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 at byte {error.start}") from error
-    return [line.strip() for line in text.rstrip().splitlines()]
-
-
-def _missing(path: Path) -> ValueError:
-    return ValueError(f"{path} is missing: mend the batch in source.yaml")

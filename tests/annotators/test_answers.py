@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from opendet.annotators.answers import Cleaned, clean_answer
 from opendet.annotators.language import is_english
 from opendet.annotators.markdown import flattened
-from opendet.annotators.object_list import object_list
 
 REASONS = {
     *("chat", "cut", "empty", "language", "overlong", "refusal", "repetition", "speculation")
@@ -83,7 +82,6 @@ def test_refusals_leave_nothing(text: str) -> None:
     cleaned = clean_answer(text)
     assert cleaned.text == ""
     assert "refusal" in cleaned.reasons
-    assert object_list(text) == ()
 
 
 @pytest.mark.parametrize(
@@ -256,15 +254,6 @@ def test_any_answer_is_cleaned(text: str, most: int, language: str, unfinished: 
     assert again.reasons == (() if again.text else ("empty",))
 
 
-@given(answers, st.integers(1, 5), st.integers(1, 3))
-def test_any_answer_is_read_as_a_list(text: str, most: int, max_words: int) -> None:
-    names = object_list(text, most=most, max_words=max_words)
-    assert len(names) <= most
-    assert len(set(names)) == len(names)
-    assert all(name and len(name.split()) <= max_words for name in names)
-    assert all(name == name.lower() for name in names)
-
-
 LONG = ["- ", "* ", "(a ", "<think>", "[a", "a, ", ", possibly ", "“", '"a ', "a b ", "1. ", "_"]
 
 
@@ -275,42 +264,7 @@ def test_long_nonsense_costs_no_time(piece: str) -> None:
     text = piece * (60_000 // len(piece)) + "x"
     started = time.process_time()
     clean_answer(text)
-    object_list(text)
     assert time.process_time() - started < 3
-
-
-@pytest.mark.parametrize(
-    ("text", "names"),
-    [
-        ("1. dog\n2. Cat\n3) two birds", ["dog", "cat", "birds"]),
-        ("- a dog: brown and small\n* **The Cat** - asleep\n• dog", ["dog", "cat"]),
-        ("dog, a cat and two birds", ["dog", "cat", "birds"]),
-        ("The image contains a dog, a cat, and a bird.", ["dog", "cat", "bird"]),
-        ("The objects in this image: black and white cat, dog", ["black and white cat", "dog"]),
-        ("old and dirty shoes and a dog", ["old and dirty shoes", "dog"]),
-        ('["dog", "red car"]', ["dog", "red car"]),
-        ('```json\n{"objects": [{"name": "dog"}, {"label": "cat"}]}\n```', ["dog", "cat"]),
-        ('Sure! Here it is: ["dog"] and no more', ["dog"]),
-        ("Sure! Here is a list of objects:\n1. fire_hydrant\n2. dog", ["fire hydrant", "dog"]),
-        ("dog", ["dog"]),
-        ("dog\ncat", ["dog", "cat"]),
-        ("None", []),
-        ("[]", []),
-        ("", []),
-        ('["dog", 3, null, ["cat"]]', ["dog", "cat"]),
-    ],
-)
-def test_lists_of_objects(text: str, names: list[str]) -> None:
-    assert object_list(text) == tuple(names)
-
-
-def test_lists_have_an_end() -> None:
-    assert object_list(", ".join(f"thing{number}" for number in range(99)), most=3) == (
-        "thing0",
-        "thing1",
-        "thing2",
-    )
-    assert object_list("a very long name of a thing", max_words=2) == ("very long",)
 
 
 @pytest.mark.parametrize(

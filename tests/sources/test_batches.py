@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from opendet.curate.source import Checked, SourceChecker, SourceConfig
 from opendet.exports.formats import WRITERS
 from opendet.record import Provenance, Record, Region
-from opendet.sources.batches import _READERS, list_batch
-from opendet.sources.card import _USED, Batch, Format, SourceCard
+from opendet.sources.batches import PARAMETERS, READERS, list_batch
+from opendet.sources.card import USED, Batch, Format, SourceCard
 
 WIDTH, HEIGHT = 64, 48
 SOURCE = Provenance("source")
@@ -35,11 +35,9 @@ BATCHES: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", [one for one in get_args(Format) if one != "scenes"])
 def test_every_format_has_a_reader_that_its_fields_fit(name: str) -> None:
-    read, options = _READERS[name]
-    parameters = inspect.signature(read).parameters
-    assert set(parameters) - {"root", "batch", "images"} == set(options)
-    assert {"images", *options.values()} == set(_USED[name])
-    assert set(_USED[name]) <= Batch.model_fields.keys()
+    parameters = set(inspect.signature(READERS[name]).parameters) - {"root", "batch"}
+    assert parameters == {PARAMETERS.get(field, field) for field in USED[name]}
+    assert set(USED[name]) <= Batch.model_fields.keys()
 
 
 def test_a_field_that_the_format_has_no_use_for_is_a_mistake() -> None:

@@ -207,7 +207,7 @@ def listed(root: Path, images: str = "images", names: str = "") -> dict[str, str
 
 
 def entries_of(root: Path, images: str = "images", names: str = "") -> list[Entry]:
-    return list_yolo(root, batch="b", images=images, annotations="data.yaml", listed=names)
+    return list_yolo(root, batch="b", images=images, annotations="data.yaml", names=names)
 
 
 @pytest.mark.parametrize(
