@@ -32,6 +32,9 @@ class RunConfig(Section):
     """Share of a GPU that each actor of a stage with a model books."""
     batch_size: int = Field(default=16, ge=1)
     """Images per call of a model."""
+    answers: str = ".opendet/answers"
+    """Folder of the answer store, below the project or, as an absolute path, anywhere that all
+    workers see: what models said of images is kept there, for any build to use. Empty: none."""
 
 
 class Config(Section):

@@ -97,6 +97,10 @@ class Region:
     rival_agreement: float | None = None
     """CLIP cosine of the crop and the rival, in [-1, 1]."""
     agreement_from: Provenance | None = None
+    seconded: float | None = None
+    """Cosine, in [-1, 1], of its name's text and the most alike name that another annotator gave to
+    a box there (IoU >= 0.5): the two agree on what and where. None where no other saw anything
+    there, or before the stage `embed`."""
     name_checked: Provenance | None = None
     """The verifier of its first name; the score is the belief that it is right, in [0, 1]."""
     box_checked: Provenance | None = None

@@ -76,6 +76,7 @@ _REGION = pa.struct(
         pa.field("rival", pa.string(), nullable=False),
         pa.field("rival_agreement", pa.float64()),
         pa.field("agreement_from", _PROVENANCE),
+        pa.field("seconded", pa.float64()),
         pa.field("name_checked", _PROVENANCE),
         pa.field("box_checked", _PROVENANCE),
         pa.field("refusal", pa.string(), nullable=False),
