@@ -3,7 +3,8 @@
 Actors schedule shards at least once; the commit protocol (`opendet.work`) makes it exactly once. An
 actor loads its worker once. One that dies is replaced, and the samples of the shard it died on are
 halved (`opendet.poison`) until the one that kills its process stands alone; it is quarantined, the
-others go on. A kill from outside finds no guilty sample, and the shard is simply run again.
+others go on. A kill from outside finds no guilty sample, and the shard is simply run again; so is
+one that was lost with its node, which asks for no hunt.
 """
 
 import logging
@@ -90,8 +91,11 @@ class ShardActor(Generic[In, Out]):
         self._work = work
         self._worker: Worker[In, Out] | None = None
 
-    def ready(self) -> None:
-        """Answers once the actor has a place and a process."""
+    def ready(self) -> str:
+        """Its node; answers once the actor has a place and a process."""
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())
 
     def make(self, task: Task, poison: dict[str, str]) -> PartCommit:
         """Run the shard and write its part; the driver commits it."""
@@ -110,12 +114,15 @@ class ShardActor(Generic[In, Out]):
 
 
 def _cap_gpu_memory(share: float) -> None:
-    """Hold this process to its share of a GPU: Ray's share is book-keeping and stops nobody."""
+    """Hold this process to its share of a GPU: Ray's share is book-keeping and stops nobody.
+
+    Ray shows the process the GPUs that it booked and no other: one for a share up to 1.
+    """
     if 0 < share < 1:
         import torch
 
         if torch.cuda.is_available():
-            torch.cuda.set_per_process_memory_fraction(share)
+            torch.cuda.set_per_process_memory_fraction(share, device=0)
 
 
 class _Crew(Generic[In, Out]):
@@ -133,14 +140,32 @@ class _Crew(Generic[In, Out]):
         self._remote: Any = ray.remote(num_cpus=1, num_gpus=stage.gpus, max_restarts=0)(ShardActor)
         self._arguments = (ray.put(stage), work)
         self._coming: dict[Any, Any] = {}  # what each will answer, and the actor
+        self._node_of: dict[Any, str] = {}
         self._lost = 0
-        self._warn_at: float | None = time.monotonic() + PLACE_SECONDS
+        self._warn_at: float | None = None
         for _ in range(size):
             self.hire()
 
     def hire(self) -> None:
         actor = self._remote.remote(*self._arguments)
         self._coming[actor.ready.remote()] = actor
+        self._warn_at = time.monotonic() + PLACE_SECONDS
+
+    def replace(self, actor: Any, error: Exception) -> bool:
+        """Hire another one; whether a dead actor's node is gone too, as far as that is known yet.
+
+        A node that loses its power is first an actor that cannot be reached, and is counted as
+        dead some seconds later. Results too large to travel at once are lost with it.
+        """
+        import ray
+        from ray.exceptions import ActorUnavailableError, ObjectLostError
+
+        node = self._node_of.pop(actor)  # who holds a handle keeps an actor alive
+        self.hire()
+        if isinstance(error, ActorUnavailableError | ObjectLostError):
+            return True
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        return node not in {one["NodeID"] for one in nodes if one["Alive"]}
 
     def wait(self, running: Iterable[Any]) -> Any | None:
         """The next of the running calls to end; None where something else happened first."""
@@ -160,14 +185,13 @@ class _Crew(Generic[In, Out]):
 
     def _arrive(self, answer: Any) -> None:
         import ray
-        from ray.exceptions import RayActorError
 
         actor = self._coming.pop(answer)
         try:
-            ray.get(answer)
-        except RayActorError as error:
+            self._node_of[actor] = ray.get(answer)
+        except _deaths() as error:
             self._lost += 1
-            if error.actor_init_failed or self._lost > MAX_UNEXPLAINED_DEATHS:
+            if getattr(error, "actor_init_failed", False) or self._lost > MAX_UNEXPLAINED_DEATHS:
                 raise
             self.hire()
         else:
@@ -202,7 +226,7 @@ def run_on_ray(
     if not tasks:
         return
     import ray
-    from ray.exceptions import RayActorError, RayTaskError
+    from ray.exceptions import RayTaskError
 
     crew = _Crew(stage, work, actors)
     waiting = deque(Job(task) for task in tasks)
@@ -219,9 +243,13 @@ def run_on_ray(
             commit: PartCommit | None = ray.get(done)
         except RayTaskError as error:
             raise error.cause from None
-        except RayActorError as error:
-            crew.hire()
-            job.died([sample.key for sample in stage.read(job.task)])
+        except _deaths() as error:
+            with_its_node = crew.replace(actor, error)
+            if with_its_node and job.deaths == 0:
+                log.warning("%s: lost the node of a worker; the build goes on", stage.name)
+                job.deaths = 1  # so that a sample that takes its node along is still hunted
+            else:
+                job.died([sample.key for sample in stage.read(job.task)])
             if job.deaths > MAX_UNEXPLAINED_DEATHS:
                 raise ChildProcessError(job.blame_machine(stage.name)) from error
             waiting.appendleft(job)
@@ -250,7 +278,25 @@ def make_whole_on_ray(
         )
     except RayTaskError as error:
         raise error.cause from None
+    except _deaths() as error:
+        raise ChildProcessError(
+            f"{stage}: its process died, each time that Ray began it: look at the machine's memory"
+        ) from error
     return files
+
+
+def _deaths() -> tuple[type[Exception], ...]:
+    """How Ray says that a process is gone, or what it had made: by itself, with its node, or ended
+    by Ray where the node ran out of memory."""
+    from ray.exceptions import (
+        NodeDiedError,
+        ObjectLostError,
+        OutOfMemoryError,
+        RayActorError,
+        WorkerCrashedError,
+    )
+
+    return (RayActorError, WorkerCrashedError, NodeDiedError, ObjectLostError, OutOfMemoryError)
 
 
 def _start(actor: Any, job: Job) -> Any:

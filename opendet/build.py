@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from opendet.actors import ray_session
+from opendet.answers.memory import AnswerPlace, counted
 from opendet.cluster import inside_job
 from opendet.config import Config, load_config
 from opendet.files import exclusive_lock, write_json_durably
@@ -96,6 +98,14 @@ class Build:
                 if batch.format != "scenes":
                     check_folder(batch.folder(self.root) / batch.images, self.card, batch)
         return ImageFiles(self.card, self.folder, self.root)
+
+    def answers(self, stage: str) -> AnswerPlace:
+        """Where a stage keeps what its model says, and counts how often it asks."""
+        store = self.config.run.answers
+        return AnswerPlace(self.root / store if store else None, self._counts(stage))
+
+    def _counts(self, stage: str) -> Path:
+        return self.root / ".opendet" / self.name / "asked" / stage
 
     # --- what one stage hands to the next
 
@@ -196,6 +206,8 @@ class Build:
         """Make what is missing of the stage, or try its quarantined samples again."""
         if self.retrying:
             return retry(stage, tasks, work)
+        if not all(work.committed(task) for task in tasks):
+            shutil.rmtree(self._counts(stage.name), ignore_errors=True)  # of the run before
         with self.ray_for(tasks, work):
             return run(stage, tasks, work, actors=self.actors)
 
@@ -214,6 +226,7 @@ class Build:
         numbers = {
             **counts_of(ran.manifest),
             **(metrics(ran.manifest) if metrics else {}),
+            **counted(self._counts(stage.name)),
             "shards_made": ran.parts_made,
             "seconds": _seconds(work, begin, made=ran.parts_made),
         }

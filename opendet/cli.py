@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opendet import __version__
+from opendet.answers.command import show_answers
 from opendet.console import FAILED, exit_code_of, say_wrong
+from opendet.evaluation.annotator_command import judge_annotated
 from opendet.evaluation.judge_command import judge_results
 from opendet.exports.command import export_data
+from opendet.imports.command import import_data
 from opendet.inspect.lint_command import lint_data
 from opendet.programs import run_programs
 
@@ -298,7 +301,10 @@ def doctor() -> None:
     _end(FAILED if any(check.fails for check in checks) else 0)
 
 
+data.command("answers")(show_answers)
 data.command("export")(export_data)
+data.command("import")(import_data)
+data.command("judge")(judge_annotated)
 data.command("lint")(lint_data)
 app.command("judge")(judge_results)
 

@@ -1,8 +1,9 @@
 """One YAML file fills one `Config`; every section lives beside the code that it configures."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from opendet.curate.caption import CaptionConfig
 from opendet.curate.clip import ClipConfig
@@ -13,6 +14,7 @@ from opendet.curate.prototypes import PrototypesConfig
 from opendet.curate.regions import RegionsConfig
 from opendet.curate.shards import ShardsConfig
 from opendet.curate.source import SourceConfig
+from opendet.curate.verify import VerifyConfig
 from opendet.data.config import LoaderConfig
 from opendet.evaluation.config import EvaluateConfig, ReportConfig
 from opendet.model.config import DetectorConfig, NamerConfig
@@ -36,6 +38,13 @@ class RunConfig(Section):
     """Folder of the answer store, below the project or, as an absolute path, anywhere that all
     workers see: what models said of images is kept there, for any build to use. Empty: none."""
 
+    @field_validator("gpus")
+    @classmethod
+    def _whole_above_one(cls, gpus: float) -> float:
+        if gpus > 1 and gpus != int(gpus):
+            raise ValueError("above 1 it is a whole number of GPUs: Ray shares one, not several")
+        return gpus
+
 
 class Config(Section):
     """A whole configuration. The sections up to `shards`, `train`, `evaluate` and `report` have the
@@ -49,6 +58,7 @@ class Config(Section):
     describe: DescribeConfig = DescribeConfig()
     clip: ClipConfig = ClipConfig()
     embed: EmbedConfig = EmbedConfig()
+    verify: VerifyConfig = VerifyConfig()
     filter: FilterConfig = FilterConfig()
     prototypes: PrototypesConfig = PrototypesConfig()
     shards: ShardsConfig = ShardsConfig()
@@ -60,6 +70,19 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     report: ReportConfig = ReportConfig()
+
+    @model_validator(mode="after")
+    def _beliefs_have_a_verifier(self) -> Self:
+        """A rule over beliefs that nobody measures would refuse every region."""
+        judge = self.verify.annotator
+        if self.filter.min_name_belief is not None and judge == "none":
+            raise ValueError("filter.min_name_belief needs a verifier: set verify.annotator")
+        if self.filter.min_box_belief is not None and judge in ("none", "clip"):
+            raise ValueError(
+                "filter.min_box_belief needs a verifier that sees boxes: set verify.annotator to "
+                "vision_language or served"
+            )
+        return self
 
 
 def load_config(path: Path) -> Config:

@@ -20,11 +20,16 @@ PACKAGE = Path(__file__).resolve().parent
 ENGINE = frozenset(
     f"opendet.{name}"
     for name in (
+        *("answers.memory", "answers.packing", "answers.segments", "answers.store"),
         *("actors", "build", "cluster", "config", "console", "entry", "fingerprint", "flow"),
         *("poison", "progress", "shard_run", "stage", "work"),
     )
 )
 """Modules that decide how a stage runs, and not what it makes."""
+OWN_DETECTOR = frozenset({"opendet.annotators.own_detector"})
+"""Open-Det's detector as an annotator is left out with all that it imports, like any other model:
+its exported folder's digest says which one it is. Else each change of the detector's training
+would label every image anew."""
 
 
 def stage_fingerprint(
@@ -77,7 +82,7 @@ def import_closure(modules: Iterable[str]) -> set[Path]:
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        path = None if name in ENGINE else module_file(name)
+        path = None if name in ENGINE | OWN_DETECTOR else module_file(name)
         if path is None or path in found:
             continue
         found.add(path)

@@ -5,11 +5,10 @@ batch at once and little time: duplicates are judged and shards planned here, in
 refused is booked on the shard where the chunk's first good image went, so the ledger adds up.
 """
 
-import hashlib
-import json
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -22,12 +21,15 @@ from opendet.manifest import DroppedEntry, Manifest, PartCommit, ShardName
 from opendet.record import Record
 from opendet.sample import Dropped
 from opendet.schema import read_records, write_records
-from opendet.sources.batches import chunks, list_batch
+from opendet.sources.batches import chunks, list_batch, require_worth
 from opendet.sources.card import Batch, SourceCard
 from opendet.sources.containers import container_name, write_images
+from opendet.sources.digest import listing_digest
 from opendet.sources.listing import Entry
 from opendet.stage import Stage, Task
 from opendet.work import WorkFolder, link_or_copy
+
+log = logging.getLogger(__name__)
 
 
 def check_stage(
@@ -43,7 +45,7 @@ def check_stage(
         for number, chunk in enumerate(chunks(list_batch(card, batch, root))):
             name = ShardName(f"{batch.name}-{number:06d}", batch.name, batch.split)
             listed[name.name] = chunk
-            tasks.append(Task(name, {"listing": _digest(card, batch, chunk)}))
+            tasks.append(Task(name, {"listing": listing_digest(card, batch, chunk, root)}))
     stage = Stage(
         name="source",
         fingerprint=fingerprint,
@@ -60,7 +62,8 @@ def plan(
 ) -> Ran:
     """Judge duplicates, cut the shards, and write their parts into `work`.
 
-    `checks` is the work folder of the check stage, `checked` what it did.
+    `checks` is the work folder of the check stage, `checked` what it did. Raises ValueError for a
+    batch without a single good image, or without a box where its format is for boxes.
     """
     chunks_of = {
         name: list(group)
@@ -74,6 +77,10 @@ def plan(
         for part in chunks_of.get(batch.name, ())
         for record in records[part.shard.name]
     )
+    for batch in card.batches:
+        parts = chunks_of.get(batch.name, ())
+        _require_worth(card, batch, parts, [one for p in parts for one in records[p.shard.name]])
+    _tell_of_changes(checked, checks)
     judged = iter(deduplicate(in_order, config))
     commits: list[PartCommit] = []
     for batch in card.batches:
@@ -89,6 +96,44 @@ def plan(
     came = sum(part.samples_in for part in checked.manifest.parts)
     assert sum(commit.samples_in for commit in commits) == came, f"{came} images were listed"
     return Ran(Manifest("source", checked.manifest.fingerprint, tuple(commits)), checked.parts_made)
+
+
+def _require_worth(
+    card: SourceCard, batch: Batch, parts: Sequence[PartCommit], records: Sequence[Record]
+) -> None:
+    refused = Counter(entry.reason for part in parts for entry in part.dropped)
+    refused["quarantined"] = sum(len(part.quarantined) for part in parts)
+    require_worth(
+        card,
+        batch,
+        images=len(records),
+        boxes=sum(len(record.regions) for record in records),
+        texts=sum(
+            bool(record.caption or record.source_captions or record.conversation)
+            for record in records
+        ),
+        refused=+refused,
+    )
+
+
+def _tell_of_changes(checked: Ran, checks: WorkFolder) -> None:
+    """One line for each batch that was built before from something else."""
+    if not checked.parts_made:
+        return
+    commits = sorted(
+        (checks.root / "commits").glob("*.json"), key=lambda path: path.stat().st_mtime_ns
+    )
+    chunks = [path.stem.rpartition("-")[0] for path in commits]  # behind it is what it was made of
+    versions = Counter(chunks)
+    made = chunks[-checked.parts_made :]
+    again = Counter(chunk.rpartition("-")[0] for chunk in made if versions[chunk] > 1)
+    for batch, count in again.items():
+        log.warning(
+            "batch %s is not what it was when it was built before: %d of its chunks were checked "
+            "again, and its shards will be made again; new images belong in a new batch",
+            batch,
+            count,
+        )
 
 
 def link_drawn_images(checked: Ran, checks: WorkFolder, folder: Path, _: Manifest) -> None:
@@ -158,17 +203,6 @@ def _draft_shards(
 
 def _listed(listed: Mapping[str, Sequence[Entry]], task: Task) -> Sequence[Entry]:
     return listed[task.shard.name]
-
-
-def _digest(card: SourceCard, batch: Batch, entries: Sequence[Entry]) -> str:
-    """A hash of what a chunk's records are made from, short of the images' own bytes."""
-    value = [
-        card.name,
-        card.scenes.model_dump(),
-        batch.model_dump(exclude={"count", "checksums"}),
-        [asdict(entry) for entry in entries],
-    ]
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _write_checked(folder: Path, chunk: str, items: Sequence[Checked]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 BoxXYXY = tuple[float, float, float, float]
 
-NAME_REFUSALS = frozenset({"no name", "disagrees", "not judged"})
+NAME_REFUSALS = frozenset({"no name", "disagrees", "not judged", "name judged wrong"})
 """Reasons of the stage `filter` that speak against a region's name and not against its box."""
 
 
@@ -90,6 +90,7 @@ class Region:
     description: str = ""
     """One short sentence of the region."""
     description_from: Provenance | None = None
+    """With an empty description: who was asked for one, and why there is none."""
     agreement: float | None = None
     """CLIP cosine of the region's crop and its text, in [-1, 1]; None before the stage `embed`."""
     rival: str = ""

@@ -10,13 +10,14 @@ DATA_STAGES = (
     "describe",
     "clip",
     "embed",
+    "verify",
     "filter",
     "prototypes",
     "shards",
 )
 """From images to shards."""
 STAGES = (*DATA_STAGES, "train", "evaluate", "report")
-RECORD_STAGES = ("source", "caption", "regions", "describe", "embed", "filter")
+RECORD_STAGES = ("source", "caption", "regions", "describe", "embed", "verify", "filter")
 """Their parts are records, fuller from one stage to the next."""
 SAMPLE_STAGES = (*RECORD_STAGES, "shards")
 """They take samples one by one, each from the stage before it here, and may drop or quarantine

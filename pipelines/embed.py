@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from opendet.build import Build, digest_of, stamps_of
-from opendet.curate.embed import EmbeddedRecord, Embedder, tally
+from opendet.curate.embed import EmbeddedRecord, Embedder, first_names, tally
 from opendet.curate.vectors import read_vectors, with_vectors, write_vectors
 from opendet.entry import stage_main
 from opendet.parts import read_samples, with_pixels
@@ -17,20 +17,19 @@ def main(build: Build) -> None:
     config, clip = build.config.embed, build.stage_folder("clip")
     # The names that a region's own name competes with: the founding batch's.
     founding = build.founding_parts("describe", build.config.clip.batches)
-    regions = (region for r in build.records("describe", founding) for region in r.regions)
-    names = tuple(sorted({region.names[0] for region in regions if region.names}))
+    names = first_names(build.records("describe", founding))
     models = {**stamps_of(build.manifest("clip").parts), "vocabulary": digest_of(names)}
     stage = Stage(
         name="embed",
         fingerprint=build.fingerprint("embed", config, models=models),
         read=partial(read_samples, build.stage_folder("describe")),
-        load=partial(Embedder, clip, names, config),
+        load=partial(Embedder, clip, names, config, build.answers("embed")),
         write=write_part,
         prepare=partial(with_pixels, build.images()),
         reread=read_part,
         tally=tally,
         batch_size=build.config.run.batch_size,
-        gpus=build.config.run.gpus,
+        gpus=0.0 if config.device == "cpu" else build.config.run.gpus,
     )
     build.run(stage, build.tasks(after="describe"))
 

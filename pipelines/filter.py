@@ -13,12 +13,12 @@ def main(build: Build) -> None:
     config = build.config.filter
     stage = build.record_stage(
         "filter",
-        after="embed",
+        after="verify",
         parameters=config,
         load=partial(Filter, config),
         tally=partial(tally, config=config),
     )
-    build.run(stage, build.tasks(after="embed"), metrics=planted_errors)
+    build.run(stage, build.tasks(after="verify"), metrics=planted_errors)
 
 
 def planted_errors(manifest: Manifest) -> Mapping[str, float | None]:

@@ -10,7 +10,7 @@ from flow_world import bytes_of
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA_STAGES = (
-    "source caption regions describe clip embed filter prototypes shards".split()  # noqa: SIM905
+    "source caption regions describe clip embed verify filter prototypes shards".split()  # noqa: SIM905
 )
 
 SOURCE = """
@@ -30,6 +30,7 @@ regions: {tagger: grammar}
 describe: {planted_error_share: 0.3}
 clip: {steps: 4, batch: 16, texts: 32, threads: 1}
 embed: {}
+verify: {}
 filter: {min_margin: -0.5}
 prototypes: {coarse: 4}
 shards: {}
@@ -50,7 +51,7 @@ def make_project(folder: Path) -> Path:
     shutil.copy(ROOT / "dvc.yaml", folder)
     shutil.copy(ROOT / ".dvcignore", folder)
     (folder / "params.yaml").write_text("build: tiny\n")
-    (folder / "configs").mkdir()
+    shutil.copytree(ROOT / "configs" / "prompts", folder / "configs" / "prompts")
     (folder / "configs" / "tiny.yaml").write_text(CONFIG)
     (folder / "datasets" / "tiny").mkdir(parents=True)
     (folder / "datasets" / "tiny" / "source.yaml").write_text(SOURCE)

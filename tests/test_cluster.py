@@ -18,7 +18,8 @@ from threading import Thread
 
 import flow_world as world
 import pytest
-from project_world import make_project, published, start_build
+import yaml
+from project_world import ROOT, make_project, published, start_build
 
 from opendet import actors
 from opendet.actors import ray_session
@@ -242,6 +243,21 @@ def test_more_actors_than_the_cluster_has_room_for(
     alone = run(world.stage(), world.tasks(6), WorkFolder(tmp_path / "here"), actors=0)
     assert ran.manifest == alone.manifest
     assert "actors wait for a place: each asks for 1 CPU, 0 GPU; free" in caplog.text
+
+
+def test_the_cluster_file_is_one_that_ray_takes() -> None:
+    """It asks for tokens on all nodes, and keeps actors from the node that must not die."""
+    # Ray has no other place for the check that `ray up` makes.
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    file = yaml.safe_load((ROOT / "configs" / "cluster" / "ray-cluster.yaml").read_text())
+    config = prepare_config(file)
+    validate_config(config)
+    head, worker = config["head_start_ray_commands"][-1], config["worker_start_ray_commands"][-1]
+    assert "RAY_AUTH_MODE=token" in head
+    assert "RAY_AUTH_MODE=token" in worker
+    assert "--num-cpus=0" in head
+    assert "~/.ray/auth_token" in config["file_mounts"]
 
 
 def test_nobody_listens(project: Path) -> None:

@@ -92,7 +92,7 @@ def test_boxes_without_a_worthy_name_are_named_by_a_model(
 
 def accounted(project: Path) -> int:
     """How many images came in; each stage takes what the one before gave."""
-    stages = ("source", "caption", "regions", "describe", "embed", "filter", "shards")
+    stages = ("source", "caption", "regions", "describe", "embed", "verify", "filter", "shards")
     parts = [read_manifest(project / "datasets/tiny" / stage).parts for stage in stages]
     came = [sum(part.samples_in for part in one) for one in parts]
     went = [sum(part.samples_out for part in one) for one in parts]

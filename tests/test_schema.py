@@ -39,6 +39,7 @@ regions = st.builds(
     texts,
     st.none() | finite,
     st.none() | provenances,
+    st.none() | finite,
     st.none() | provenances,
     st.none() | provenances,
     texts,

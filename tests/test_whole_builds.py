@@ -14,7 +14,10 @@ from project_world import ROOT, make_project
 
 pytestmark = pytest.mark.slow
 
-STAGES = "source caption regions describe clip embed filter prototypes shards train evaluate report"
+STAGES = (
+    "source caption regions describe clip embed verify filter prototypes shards "
+    "train evaluate report"
+)
 RUN = """
 import sys
 from opendet.programs import run_programs

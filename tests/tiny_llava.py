@@ -25,7 +25,7 @@ TEMPLATE = (
 
 def save_tiny_llava(folder: Path, *, chat_template: str | None = TEMPLATE) -> Path:
     """Write the checkpoint's files into a folder; the same weights each time."""
-    tokenizer = _tokenizer()
+    tokenizer = tiny_tokenizer()
     processor = LlavaProcessor(
         image_processor=CLIPImageProcessor(
             size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}
@@ -65,14 +65,15 @@ def save_tiny_llava(folder: Path, *, chat_template: str | None = TEMPLATE) -> Pa
     return folder
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def tiny_tokenizer(*marks: str) -> PreTrainedTokenizerFast:
+    """Letters, a few words, and special tokens: `<image>` and those named."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=320,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        special_tokens=["<pad>", "<s>", "</s>", "<image>"],
+        special_tokens=["<pad>", "<s>", "</s>", "<image>", *marks],
         show_progress=False,
     )
     bpe.train_from_iterator(TEXTS, trainer)
@@ -81,6 +82,6 @@ def _tokenizer() -> PreTrainedTokenizerFast:
         pad_token="<pad>",
         bos_token="<s>",
         eos_token="</s>",
-        additional_special_tokens=["<image>"],
+        additional_special_tokens=["<image>", *marks],
         padding_side="right",  # as many checkpoints come; generation needs the left
     )

@@ -41,11 +41,13 @@ def clean_answer(
     max_characters: int = 2000,
     language: Literal["english", "any"] = "english",
     unfinished: bool = False,
+    keep_name: bool = False,
 ) -> Cleaned:
     """The usable part of a caption or a description, on one line.
 
     `unfinished` says that the answer ran into its limit: its last sentence goes if it has no end
-    and another one stands before it. What comes back is not longer than `max_characters`, and
+    and another one stands before it. `keep_name` says that it is about one thing, which is worth
+    its name where that is a guess. What comes back is not longer than `max_characters`, and
     cleaning it again changes nothing.
     """
     read = text[:LONGEST_READ]
@@ -56,7 +58,7 @@ def clean_answer(
     if unfinished:
         line = _noted("cut", line, without_unfinished(line), reasons)
     for _ in range(MOST_PASSES):
-        before, line = line, _cleaned_once(line, max_characters, language, reasons)
+        before, line = line, _cleaned_once(line, max_characters, language, keep_name, reasons)
         if line == before:
             break
     else:  # a text that no cutting brings to an end
@@ -64,7 +66,7 @@ def clean_answer(
     return Cleaned(line, tuple(sorted(reasons if line or reasons else {"empty"})))
 
 
-def _cleaned_once(line: str, most: int, language: str, reasons: set[str]) -> str:
+def _cleaned_once(line: str, most: int, language: str, keep_name: bool, reasons: set[str]) -> str:
     line = flattened(without_tokens(line, reasons))
     line = _noted("chat", line, without_chat(line), reasons)
     if REFUSAL.match(line):
@@ -74,7 +76,7 @@ def _cleaned_once(line: str, most: int, language: str, reasons: set[str]) -> str
         reasons.add("language")
         return ""
     line = _noted("repetition", line, without_loops(line), reasons)
-    line = _noted("speculation", line, without_guesses(line), reasons)
+    line = _noted("speculation", line, without_guesses(line, keep_name=keep_name), reasons)
     return _noted("overlong", line, cut_at_sentence(line, max_characters=most).strip(), reasons)
 
 

@@ -61,6 +61,14 @@ def question(image: "Image", prompt: str, config: ServedConfig) -> list[Message]
     return [{"role": "user", "content": [picture, {"type": "text", "text": prompt}]}]
 
 
+def about_plain_picture(messages: list[Message], config: ServedConfig) -> list[Message]:
+    """The chat's first question, about a small grey picture."""
+    from PIL import Image
+
+    [prompt] = [part["text"] for part in messages[0]["content"] if part["type"] == "text"]
+    return question(Image.new("RGB", (64, 64), (128, 128, 128)), prompt, config)
+
+
 def correction(answer: str, fault: str) -> list[Message]:
     """How the chat goes on after an answer that does not have the form that was asked for."""
     said = f"That answer does not fit the schema: {fault}. Answer with the JSON object alone."

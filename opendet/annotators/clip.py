@@ -5,7 +5,9 @@ Torch and open_clip take seconds to import, so they are imported where they are 
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 LOCAL = "local-dir:"
 GREY = (127, 127, 127)
+PREPARING_THREADS = 8
+"""That resize pictures for a GPU."""
+BATCHES_AHEAD = 2
 Vectors = NDArray[np.float32]
 
 # N pictures or texts, D width of the common space, S side of the model's square input
@@ -79,27 +84,42 @@ class Clip:
 
     def encode_images(self, images: Sequence[Image.Image], *, batch: int = 32) -> Vectors:
         """(N, D) unit rows of N RGB pictures."""
-        import torch
-
-        stacked = [self._preprocess(image) for image in images]
-        rows = torch.stack(stacked) if stacked else torch.empty(0)
-        return self._in_batches("encode_image", rows, batch)
+        return self._in_batches("encode_image", self._stacked(images, batch), batch)
 
     def encode_texts(self, texts: Sequence[str], *, batch: int = 32) -> Vectors:
         """(N, D) unit rows of N texts, each cut where the model's context ends."""
         import torch
 
-        rows = self._tokenizer(list(texts)) if texts else torch.empty(0)
+        rows = torch.split(self._tokenizer(list(texts)), batch) if texts else ()
         return self._in_batches("encode_text", rows, batch)
 
-    def _in_batches(self, encode: str, rows: "Tensor", batch: int) -> Vectors:
+    def _stacked(self, images: Sequence[Image.Image], batch: int) -> "Iterator[Tensor]":
+        """Batches (at most `batch`, 3, S, S). For a GPU they are made by threads, ahead of it; a
+        worker on the CPU keeps to its one core."""
+        import torch
+
+        pieces = [images[start : start + batch] for start in range(0, len(images), batch)]
+        if self._device.type == "cpu":
+            for piece in pieces:
+                yield torch.stack([self._preprocess(image) for image in piece])
+            return
+        with ThreadPoolExecutor(max_workers=PREPARING_THREADS) as pool:
+            ahead: deque[Iterator[Tensor]] = deque()
+            for piece in pieces:
+                ahead.append(pool.map(self._preprocess, piece))
+                if len(ahead) > BATCHES_AHEAD:
+                    yield torch.stack(list(ahead.popleft()))
+            while ahead:
+                yield torch.stack(list(ahead.popleft()))
+
+    def _in_batches(self, encode: str, batches: "Iterable[Tensor]", size: int) -> Vectors:
         """In batches of one size, so that what else is asked for changes no bit of a row."""
         import torch
 
         found: list[Vectors] = []
         with torch.inference_mode():
-            for piece in torch.split(rows, batch) if len(rows) else ():
-                filler = piece[-1:].expand(batch - len(piece), *piece.shape[1:])
+            for piece in batches:
+                filler = piece[-1:].expand(size - len(piece), *piece.shape[1:])
                 full = torch.cat((piece, filler)).to(self._device)
                 unit = getattr(self._model, encode)(full, normalize=True)
                 found.append(unit[: len(piece)].float().cpu().numpy())

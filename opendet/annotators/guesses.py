@@ -5,7 +5,9 @@ import re
 from opendet.annotators.english import (
     AUXILIARIES,
     CONJUNCTIONS,
+    DETERMINERS,
     FUNCTION_WORDS,
+    NUMBERS,
     PREPOSITIONS,
     VERBS,
 )
@@ -46,6 +48,19 @@ _LEAD = re.compile(
     r"\s+)?\Z",
     re.IGNORECASE,
 )
+# what a guess may guess at by name: "appears to be a mug", "possibly a mug"
+_NAMING = re.compile(
+    rf"(?:{_ADVERB}|{_SEEMS}|(?:may|might|could)(?: also| even| well)? be)\Z", re.IGNORECASE
+)
+# what may stand before it without being the thing's own name
+_NAMELESS = re.compile(
+    r"(?:(?:(?:this|that|it|there|here)(?:['’]s)?"
+    r"|(?:the|this) (?:(?:main|central|primary|most prominent) )?"
+    r"(?:object|item|thing|subject|region|area|crop|image|picture|photo|photograph|scene)"
+    r"(?: (?:in|of|shown in) (?:this|the) \w+)?)"
+    r"(?: (?:is|are|shows?|depicts?|contains?|features?))?)?\s*(?:what)?\s*\Z",
+    re.IGNORECASE,
+)
 _QUOTED = re.compile(r"\"[^\"]{1,300}\"|“[^”]{1,300}”")
 _IN_BRACKETS = re.compile(r"\s*\([^()]{1,300}\)")
 _INDICATING = re.compile(r",\s*(?:and\s+)?(?:indicating|evoking)\b", re.IGNORECASE)
@@ -54,11 +69,43 @@ _INDICATING = re.compile(r",\s*(?:and\s+)?(?:indicating|evoking)\b", re.IGNORECA
 _OPENERS = CONJUNCTIONS | FUNCTION_WORDS | {"as", "there", "this", "these"}
 
 
-def without_guesses(line: str) -> str:
+def without_guesses(line: str, *, keep_name: bool = False) -> str:
+    """The line without its guesses. With `keep_name`, a first sentence that would leave nothing
+    keeps the name of what it is about: "It appears to be a mug on a shelf." -> "A mug on a shelf.",
+    "The mug may be of clay." -> "The mug."."""
     if not _GUESS.search(line) and not _INDICATING.search(line):
         return line
-    kept = (_without_guess(sentence) for sentence in sentences_of(line))
+    sentences = sentences_of(line)
+    kept = [_without_guess(sentence) for sentence in sentences]
+    if keep_name and not kept[0]:
+        kept[0] = _named_by(sentences[0])
     return " ".join(sentence for sentence in kept if sentence)
+
+
+def _named_by(sentence: str) -> str:
+    """What a sentence that is nothing but a guess calls its thing; empty where it has no name."""
+    guess = _GUESS.search(_hushed(sentence))
+    if guess is None:
+        return ""
+    before, rest = sentence[: guess.start()], sentence[guess.end() :]
+    if not _NAMELESS.match(before.strip()):
+        return ended(_subject(before))
+    name = re.sub(r"\A[\s,]*(?:(?:to )?be\b)?\s*", "", rest)
+    first = WORD.match(name)
+    named = first and first.group().lower() in DETERMINERS | NUMBERS
+    if not named or not _NAMING.match(guess.group()):
+        return ""
+    return _without_guess(name[:1].upper() + name[1:])
+
+
+def _subject(before: str) -> str:
+    """The thing that a sentence begins with, up to its verb; empty where that is none."""
+    words = before.split()
+    plain = [word.strip(".,;:\"'").lower() for word in words]
+    verb = next((place for place, word in enumerate(plain) if _may_be_verb(word)), len(words))
+    if not plain or plain[0] not in (DETERMINERS | NUMBERS) - {"this", "that", "these", "those"}:
+        return ""
+    return " ".join(words[:verb]) if verb > 1 else ""
 
 
 def _without_guess(sentence: str) -> str:

@@ -6,7 +6,8 @@ the server can batch them; the answers come back in order. Three kinds of failur
 - the sample's: the server refuses this image or prompt, or replies nonsense -> `Unanswered`
 - the server's, which may pass (`opendet.annotators.server`): tried again, then `Unanswered` too
 - the surroundings': nobody listens there, the key or the model is wrong, or nothing has been
-  answered for long -> `UnusableServerError` ends the stage, and the next run goes on from there
+  answered for long, or ever -> `UnusableServerError` ends the stage, and the next run goes on from
+  there
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from opendet.annotators.chat import (
     Message,
     ServedModel,
     Unanswered,
+    about_plain_picture,
     correction,
     fault_of,
     question,
@@ -67,12 +69,18 @@ class Served:
         self._config, self._form = config, form
         self._server = Server(config)
         self._unanswered_in_a_row = 0
+        self._has_answered = False
         self._model = _run(self._look_up())
 
     @property
     def name(self) -> str:
         """What provenance calls the model: the name it is served under, without folders."""
         return _without_folders(self._model.id)
+
+    @property
+    def served_as(self) -> str:
+        """The name that the server knows it by."""
+        return self._model.id
 
     @property
     def revision(self) -> str:
@@ -131,11 +139,50 @@ class Served:
         self, client: httpx2.AsyncClient, messages: list[Message], place: int
     ) -> Answer:
         """What the model says to a chat."""
+        answer = await self._answer_to(client, messages, place)
+        if not isinstance(answer, Unanswered):
+            self._is_well()
+        elif self._has_answered and not answer.may_pass:
+            self._unanswered_in_a_row = 0  # it refuses this one, and so is well
+        else:
+            self._unanswered_in_a_row += 1
+            await self._doubt(client, messages, place, answer)
+        return answer
+
+    def _is_well(self) -> None:
+        self._has_answered, self._unanswered_in_a_row = True, 0
+
+    async def _doubt(
+        self, client: httpx2.AsyncClient, messages: list[Message], place: int, last: Unanswered
+    ) -> None:
+        """End a run that gets no answers, before a whole build is quarantined or dropped for it.
+
+        What a server refuses before its first answer may be what it always refuses: a question
+        about a plain picture tells whether the samples are to blame.
+        """
+        row, most = self._unanswered_in_a_row, self._config.give_up_after
+        said = f"the last one for: {last.reason}, {last.detail}"
+        if last.may_pass and row >= most:
+            raise self._server.unusable(
+                f"{row} questions in a row went unanswered, {said}; mend the server, or lower "
+                "concurrency"
+            )
+        if last.may_pass or row != most:  # those in flight need no second plain picture
+            return
+        plain = about_plain_picture(messages, self._config)
+        if isinstance(await self._answer_to(client, plain, place), Unanswered):
+            raise self._server.unusable(
+                f"it has answered none of {row} questions, nor one about a plain picture, {said}; "
+                "mend served.model, the prompt, or how the server was started"
+            )
+        self._is_well()
+
+    async def _answer_to(
+        self, client: httpx2.AsyncClient, messages: list[Message], place: int
+    ) -> Answer:
         body = request_body(self._model.id, messages, self._config, self._form)
         reply = await self._server.reply(client, "POST", "/chat/completions", body, place=place)
-        answer = self._read(reply) if isinstance(reply, Reply) else reply
-        self._watch(answer)
-        return answer
+        return self._read(reply) if isinstance(reply, Reply) else reply
 
     def _read(self, reply: Reply) -> Answer:
         if reply.status == 200:
@@ -145,18 +192,6 @@ class Served:
             mend = NO_SAMPLES_FAULT.get(reply.status, "it sends questions elsewhere: name that")
             raise self._server.unusable(f"{mend} ({said})")
         return Unanswered("refused by the server", said)
-
-    def _watch(self, answer: Answer) -> None:
-        """End a run that gets no answers, before a whole build is quarantined for it."""
-        if not (isinstance(answer, Unanswered) and answer.may_pass):
-            self._unanswered_in_a_row = 0
-            return
-        self._unanswered_in_a_row += 1
-        if self._unanswered_in_a_row >= self._config.give_up_after:
-            raise self._server.unusable(
-                f"{self._unanswered_in_a_row} questions in a row went unanswered, the last one "
-                f"for: {answer.reason}, {answer.detail}; mend the server, or lower concurrency"
-            )
 
     async def _look_up(self) -> ServedModel:
         async with self._server.connected() as client:

@@ -18,7 +18,9 @@ class ServedConfig(Section):
     address: str = Field(default="http://127.0.0.1:8000/v1", exclude=True)
     """Where the server listens, with the `/v1` that most of them have."""
     model: str = ""
-    """The name that the server serves it under; empty where it serves one alone."""
+    """The name that the server serves it under; empty where it serves one alone. Then the stage
+    asks for the name whenever it begins, so the server must be up even where nothing is left to
+    do."""
     revision: str = ""
     """What provenance calls its revision; empty takes what the server tells of it."""
     api_key_variable: str = Field(default="", exclude=True)
@@ -36,8 +38,12 @@ class ServedConfig(Section):
     """Wait before the second try; doubled before each further one."""
     longest_wait_s: float = Field(exclude=True, default=60.0, ge=0)
     """Cap of each wait between two tries, also where the server asks for a longer one."""
+    longest_silence_s: float = Field(exclude=True, default=600.0, gt=0)
+    """Longest time without any reply while questions are open, seen whenever a try of one ends;
+    then the stage ends."""
     give_up_after: int = Field(exclude=True, default=32, ge=1)
-    """Questions in a row that end unanswered by the server's fault before the stage ends."""
+    """Questions in a row that end unanswered by the server's fault before the stage ends; before
+    its first answer also those that it refuses."""
     max_new_tokens: int = Field(default=256, ge=1)
     """Longest answer, in tokens."""
     max_reply_bytes: int = Field(default=1_000_000, ge=1)

@@ -58,11 +58,13 @@ class Server:
         self._config = config
         self.address = checked_address(config.address)
         self._key = _key(config.api_key_variable)
+        self._heard = time.monotonic()
         self._tls = httpx2.create_ssl_context()  # reads the certificates: a tenth of a second
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[httpx2.AsyncClient]:
         """A pool of connections that ends with the block."""
+        self._heard = time.monotonic()  # nobody has asked meanwhile
         # plain bytes only: a small compressed reply may hold gigabytes
         headers = {"accept": "application/json", "accept-encoding": "identity"}
         if self._key:
@@ -90,7 +92,7 @@ class Server:
         """What the server says in the end, of whatever status, or why it says nothing.
 
         `place` tells questions apart that wait at the same time. Raises UnusableServerError where
-        no try finds anybody there.
+        no try finds anybody there, or the server has been silent to all for too long.
         """
         tries = self._config.retries + 1
         failures: list[Reply | Lost] = []
@@ -101,6 +103,7 @@ class Server:
             if isinstance(result, Reply) and not _may_pass(result):
                 return result
             failures.append(result)
+            self._end_silence()
             if len(failures) < tries:
                 told = result.retry_after if isinstance(result, Reply) else ""
                 await asyncio.sleep(pause_s(self._config, place, len(failures) - 1, told))
@@ -125,10 +128,20 @@ class Server:
             return Lost("timeout", f"no whole reply within {config.answer_timeout_s:g} s")
         except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
             return Lost("connection lost", type(error).__name__)
+        self._heard = time.monotonic()
         if content is None:
             return Unanswered("overlong reply", f"more than {config.max_reply_bytes} bytes")
         retry_after = response.headers.get("retry-after", "")
         return Reply(response.status_code, self._redacted(content), retry_after)
+
+    def _end_silence(self) -> None:
+        """A server that stalls would else take all tries of many questions to be given up."""
+        longest = self._config.longest_silence_s
+        if time.monotonic() - self._heard > longest:
+            raise self.unusable(
+                f"it has said nothing at all for {longest:g} s: look what it is doing, or raise "
+                "served.longest_silence_s where answers take that long"
+            )
 
     def unusable(self, why: str) -> UnusableServerError:
         """The error that ends a stage, in one line."""

@@ -4,15 +4,25 @@ The model comes from a folder or from the hub. Nothing heavy is imported before 
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from opendet.annotators.batching import in_batches
+from opendet.annotators.chat import CutAnswer
+from opendet.annotators.model_folder import (
+    called,
+    checked_path,
+    chosen_device,
+    one_line,
+    weights_of,
+)
 from opendet.section import Section
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+KEY = "vision_language.model"
 
 
 class VisionLanguageConfig(Section):
@@ -27,7 +37,8 @@ class VisionLanguageConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where it runs; `auto` takes a GPU where there is one."""
     batch_size: int = Field(default=8, ge=1)
-    """Images in one call of the model. Answers may differ a little between batch sizes."""
+    """Images in one call of the model, halved for as long as a GPU's memory does not hold them.
+    Answers may differ a little between batch sizes."""
     max_new_tokens: int = Field(default=256, ge=1)
     """Longest answer, in tokens."""
 
@@ -37,37 +48,31 @@ class VisionLanguage:
 
     def __init__(self, config: VisionLanguageConfig) -> None:
         """Raises ValueError, in one line, where there is no such model."""
-        import torch
-
         self._config = config
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-        self._device = wanted if config.device == "auto" else config.device
-        if self._device == "cpu":
-            torch.set_num_threads(1)  # any number of actors gives the same answers
+        self._device = chosen_device(config.device)
         self._processor, self._model = _load(config, self._device)
+        self._revision = weights_of(config.model, config.revision, self._model)
+        ends = self._model.generation_config.eos_token_id
+        self._ends = {ends} if isinstance(ends, int) else set(ends or ())
 
     @property
     def name(self) -> str:
         """What provenance calls the model: its name on the hub, or its folder's name."""
-        folder = Path(self._config.model).expanduser()
-        return folder.resolve().name if folder.is_dir() else self._config.model
+        return called(self._config.model)
 
     @property
     def revision(self) -> str:
-        """The commit that was loaded, where transformers knows it, else the one asked for."""
-        found = getattr(self._model.config, "_commit_hash", None)
-        return str(found or self._config.revision or "")
+        """The hub's commit that was loaded, or of a folder what it holds."""
+        return self._revision
 
     def ask(self, images: "Sequence[Image]", prompts: Sequence[str]) -> list[str]:
-        """One answer for each RGB image and its prompt, in order; an answer may be empty."""
+        """One answer for each RGB image and its prompt, in order.
+
+        An answer may be empty; one that ran into `max_new_tokens` is a `CutAnswer`.
+        """
         assert len(images) == len(prompts), f"{len(images)} images, {len(prompts)} prompts"
         pairs = list(zip(images, prompts, strict=True))
-        size = self._config.batch_size
-        return [
-            answer
-            for start in range(0, len(pairs), size)
-            for answer in self._answers(pairs[start : start + size])
-        ]
+        return in_batches(pairs, self._config.batch_size, self._answers)
 
     def _answers(self, pairs: "Sequence[tuple[Image, str]]") -> list[str]:
         import torch
@@ -85,11 +90,12 @@ class VisionLanguage:
             tokens = self._model.generate(
                 **inputs, max_new_tokens=self._config.max_new_tokens, do_sample=False
             )
-        prompt_length = inputs["input_ids"].shape[1]
-        answers: list[str] = self._processor.batch_decode(
-            tokens[:, prompt_length:], skip_special_tokens=True
-        )
-        return [answer.strip() for answer in answers]
+        said = tokens[:, inputs["input_ids"].shape[1] :]
+        texts: list[str] = self._processor.batch_decode(said, skip_special_tokens=True)
+        return [
+            text.strip() if self._ends.intersection(row) else CutAnswer(text.strip())
+            for text, row in zip(texts, said.tolist(), strict=True)
+        ]
 
 
 def _conversation(image: "Image", prompt: str) -> list[dict[str, Any]]:
@@ -102,36 +108,23 @@ def _load(config: VisionLanguageConfig, device: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    path = _checked_path(config.model)
+    path = checked_path(config.model, KEY)
     where: dict[str, Any] = {"revision": config.revision, "trust_remote_code": False}
-    try:
+    mend = (
+        "name a folder that holds an image-text-to-text model, or a hub name while the hub can be "
+        "reached"
+    )
+    with one_line(config.model, KEY, mend):
         processor: Any = AutoProcessor.from_pretrained(path, **where)  # type: ignore[no-untyped-call]
         model: Any = AutoModelForImageTextToText.from_pretrained(
             path, dtype=getattr(torch, config.dtype), use_safetensors=True, **where
         )
-    except (OSError, ValueError, KeyError) as error:
-        why = " ".join(str(error).split())[:200]
-        raise ValueError(
-            f"vision_language.model: cannot load {config.model!r}: {why} (name a folder that holds "
-            "an image-text-to-text model, or a hub name while the hub can be reached)"
-        ) from error
     if not getattr(processor, "chat_template", None):
         raise ValueError(
-            f"vision_language.model: {config.model!r} has no chat template: choose an instruction-"
+            f"{KEY}: {config.model!r} has no chat template: choose an instruction-"
             "tuned model, or put a chat_template.jinja into its folder"
         )
     processor.tokenizer.padding_side = "left"  # answers must follow their prompts at once
     if processor.tokenizer.pad_token is None:
         processor.tokenizer.pad_token = processor.tokenizer.eos_token
     return processor, model.to(device).eval()
-
-
-def _checked_path(model: str) -> str:
-    """The folder, where the name looks like a path, so that no hub is asked for a mistyped one."""
-    if not model:
-        raise ValueError("vision_language.model is empty: name a folder or a model on the hub")
-    path = Path(model).expanduser()
-    looks_local = model.startswith((".", "/", "~")) or model.count("/") > 1
-    if looks_local and not path.is_dir():
-        raise ValueError(f"vision_language.model: there is no folder {model}")
-    return str(path) if path.is_dir() else model

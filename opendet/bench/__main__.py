@@ -27,6 +27,7 @@ from opendet.bench.harness import Bench, Place, Row, run_bench
 from opendet.bench.loader import loader
 from opendet.bench.localisation import localisation
 from opendet.bench.machine import machine
+from opendet.bench.self_training import self_training
 from opendet.bench.whole_model import whole_model
 from opendet.console import dress_logging, exit_code_of, interrupt_on_sigterm
 
@@ -40,6 +41,7 @@ BENCHES: dict[str, Bench] = {
     "forward": forward.measure,
     "training-cost": training_cost.measure,
     "localisation": localisation,
+    "self-training": self_training,
     "whole-model": whole_model,
 }
 """Every bench by its name, in the order in which all of them run."""
@@ -49,7 +51,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 """Names that stand for several."""
 
-LONG = ("localisation", "whole-model")
+LONG = ("localisation", "self-training", "whole-model")
 """Those whose units are training runs, minutes each: their results lie in git, so that the tables
 can be finished on several machines and days."""
 

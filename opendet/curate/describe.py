@@ -22,7 +22,20 @@ from opendet.annotators.grammar import (
 )
 from opendet.annotators.served_config import ServedConfig
 from opendet.annotators.vision_language import VisionLanguageConfig
-from opendet.curate.asking import Asked, Language, cleaned, cleanings, load_asked, refused
+from opendet.answers.memory import AnswerPlace
+from opendet.curate.asking import (
+    Language,
+    Remembered,
+    cleaned,
+    cleanings,
+    load_asked,
+    origin,
+    refused,
+    subject,
+    unanswered,
+    without_answer,
+)
+from opendet.curate.prompting import Prompt
 from opendet.curate.text import clean_text, short_name
 from opendet.manifest import QuarantinedEntry
 from opendet.record import BoxXYXY, Provenance, Record, Region
@@ -47,12 +60,17 @@ class DescribeConfig(Section):
     other name of the build."""
     seed: int = Field(default=0, ge=0)
     """Decides which descriptions are wrong, and how."""
-    prompt: str = (
-        "Name the main object in this region with a short noun phrase, then its visible attributes."
+    prompt: Prompt = Prompt(
+        text="Name the main object in this region with a short noun phrase, then its visible "
+        "attributes."
     )
-    """What the vision-language model is asked about a crop."""
+    """What the vision-language model is asked about a crop: the words, or a file such as
+    `prompts/region_name.v1.txt` below configs/."""
     context: float = Field(default=0.2, ge=0)
     """How far a crop reaches beyond its box on each side, as a share of the box's side."""
+    rename: bool = False
+    """Whether a region that a detector has named gets the name that a model's answer says, in the
+    place of the detector's."""
     max_name_words: int = Field(default=5, ge=1)
     """Longest name that is read from a model's answer."""
     vision_language: VisionLanguageConfig = VisionLanguageConfig(max_new_tokens=48)
@@ -66,8 +84,14 @@ class DescribeConfig(Section):
 class Describer:
     """Describes regions. Only a vision-language model looks at pixels."""
 
-    def __init__(self, config: DescribeConfig, vocabulary: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        config: DescribeConfig,
+        vocabulary: tuple[str, ...] = (),
+        place: AnswerPlace | None = None,
+    ) -> None:
         """`vocabulary` holds the build's labels, sorted: what planted errors are drawn from.
+        `place`: where a model's answers are kept.
 
         Raises ValueError where the model cannot be loaded, or no error could be planted.
         """
@@ -76,8 +100,9 @@ class Describer:
                 f"describe.planted_error_share is {config.planted_error_share}, but the build has "
                 f"{len(set(vocabulary))} different labels: set it to 0, or label the regions"
             )
+        assert config.prompt.is_read, "settle the section first"
         self._config, self._vocabulary = config, vocabulary
-        self._model = load_asked(config)
+        self._model = load_asked(config, place)
 
     def __call__(self, samples: Sequence[Sample]) -> list[Record | Dropped | QuarantinedEntry]:
         if self._model is not None:
@@ -88,7 +113,8 @@ class Describer:
 
 
 def tally(records: Sequence[Record]) -> dict[str, int]:
-    """Regions described and not; the grammar's names that differ from the source's label."""
+    """Regions described and not, and why; the grammar's names that differ from the source's label;
+    what models' answers were cleaned of."""
     counts: Counter[str] = Counter()
     for region in (region for record in records for region in record.regions):
         counts["regions"] += 1
@@ -98,6 +124,8 @@ def tally(records: Sequence[Record]) -> dict[str, int]:
         counts["planted"] += is_planted(region)
         if region.description_from is not None:
             counts.update(f"cleaned.{reason}" for reason in cleanings(region.description_from))
+            if why := unanswered(region.description_from):
+                counts[f"unanswered.{why}"] += 1
     return dict(counts)
 
 
@@ -120,7 +148,9 @@ def describe_by_grammar(
         said = _said(thing, vocabulary, config, key=record.key, index=index)
         others = [*things[:number], *things[number + 1 :]]
         text = write_description(thing, others, said=said, width=record.width, height=record.height)
-        regions[index] = _described(regions[index], text, said, Provenance("grammar", REVISION))
+        by = Provenance("grammar", REVISION)
+        described = replace(regions[index], description=text, description_from=by)
+        regions[index] = _with_name(described, said, by)
     return replace(record, regions=tuple(regions))
 
 
@@ -141,18 +171,16 @@ def _said(
 
 
 def _ask(
-    model: Asked, samples: Sequence[Sample], config: DescribeConfig
+    model: Remembered, samples: Sequence[Sample], config: DescribeConfig
 ) -> list[Record | Dropped | QuarantinedEntry]:
     """All crops of all samples in one row of questions; the answers go back to their regions."""
-    crops = [
-        _crop(sample, region.box_xyxy, context=config.context)
-        for sample in samples
-        for region in sample.record.regions
-    ]
-    answers = iter(model.ask(crops, [config.prompt] * len(crops)))
-    provenance = Provenance(model.name, model.revision, config.prompt)
+    shown = [(sample, region.box_xyxy) for sample in samples for region in sample.record.regions]
+    crops = [_crop(sample, box_xyxy, context=config.context) for sample, box_xyxy in shown]
+    subjects = [subject(one.record, box, context=config.context) for one, box in shown]
+    answers = iter(model.ask(crops, [config.prompt.text] * len(crops), subjects))
+    said_by = origin(model, config.prompt)
     return [
-        _answered(sample.record, [next(answers) for _ in sample.record.regions], provenance, config)
+        _answered(sample.record, [next(answers) for _ in sample.record.regions], said_by, config)
         for sample in samples
     ]
 
@@ -160,40 +188,39 @@ def _ask(
 def _answered(
     record: Record,
     answers: Sequence[str | Unanswered],
-    provenance: Provenance,
+    said_by: Provenance,
     config: DescribeConfig,
 ) -> Record | Dropped | QuarantinedEntry:
     """The record with its regions described. What the model refuses to describe stays without a
-    description; where the server was at fault, the whole image is to be tried again."""
+    description, whose origin says why; where the server was at fault, the whole image is to be
+    tried again."""
     for answer in answers:
         if isinstance(answer, Unanswered) and answer.may_pass:
             return refused(record.key, "describe", answer)
     regions = (
-        region
+        _described_by(region, "", without_answer(said_by, answer), config)
         if isinstance(answer, Unanswered)
-        else _described_by(region, *cleaned(answer, provenance, config.language), config)
+        else _described_by(
+            region, *cleaned(answer, said_by, config.language, keep_name=True), config
+        )
         for region, answer in zip(record.regions, answers, strict=True)
     )
     return replace(record, regions=tuple(regions))
 
 
-def _described_by(
-    region: Region, text: str, provenance: Provenance, config: DescribeConfig
-) -> Region:
+def _described_by(region: Region, text: str, said_by: Provenance, config: DescribeConfig) -> Region:
+    """The region with a model's text. Where that is empty, a text that it has already stays."""
     text = clean_text(text)
-    if not text:
+    if not text and region.description:
         return region
-    return _described(region, text, short_name(text, max_words=config.max_name_words), provenance)
+    described = replace(region, description=text, description_from=said_by)
+    if not text or (region.names and not config.rename):
+        return described
+    return _with_name(described, short_name(text, max_words=config.max_name_words), said_by)
 
 
-def _described(region: Region, text: str, name: str, provenance: Provenance) -> Region:
-    return replace(
-        region,
-        description=text,
-        description_from=provenance,
-        names=(name,) if name else (),
-        names_from=provenance if name else None,
-    )
+def _with_name(region: Region, name: str, provenance: Provenance) -> Region:
+    return replace(region, names=(name,) if name else (), names_from=provenance if name else None)
 
 
 def _crop(sample: Sample, box_xyxy: BoxXYXY, *, context: float) -> "Image":

@@ -12,9 +12,12 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from opendet.record import Record, Region
+from opendet.curate.second_opinion import annotator_of, first_annotator
+from opendet.record import Provenance, Record, Region
 from opendet.sample import Dropped, Sample
 from opendet.section import Section
+
+_AGAINST_NAMES = ("disagrees", "name judged wrong")
 
 
 class FilterConfig(Section):
@@ -39,6 +42,16 @@ class FilterConfig(Section):
     """Least cosine of crop and text; real CLIP models give true pairs about 0.2 to 0.3."""
     min_margin: float | None = Field(default=0.0, ge=-2, le=2)
     """How much closer than the best other name of the vocabulary the text must be to the crop."""
+    min_name_belief: float | None = Field(default=None, ge=0, le=1)
+    """Least belief of the stage `verify` that the first name is right; a name that it did not
+    judge is refused."""
+    min_box_belief: float | None = Field(default=None, ge=0, le=1)
+    """Least belief of the stage `verify` that the box is tight; where it did not judge the box of a
+    named region, the region is refused."""
+    min_seconded: float | None = Field(default=None, ge=-1, le=1)
+    """Two annotators must agree: a region of the record's first annotator is kept where another
+    one saw something too (IoU of 0.5) and called it alike, by this cosine of the two names; the
+    regions of all others only second those."""
     min_regions: int = Field(default=0, ge=0)
     """Fewest kept regions of an image."""
     max_regions: int | None = Field(default=None, ge=0)
@@ -52,6 +65,11 @@ class FilterConfig(Section):
     def judges(self) -> bool:
         """Whether the agreement rule is on."""
         return self.min_agreement is not None or self.min_margin is not None
+
+    @property
+    def judges_names(self) -> bool:
+        """Whether any rule compares a name with what the pixels show."""
+        return self.judges or self.min_name_belief is not None
 
 
 class Filter:
@@ -84,19 +102,30 @@ def judge_regions(record: Record, config: FilterConfig) -> tuple[Region, ...]:
 def region_refusal(
     region: Region, record: Record, kept: Sequence[Region], config: FilterConfig
 ) -> str:
-    """The first reason to refuse a region: geometry first, what a model said last.
+    """The first reason to refuse a region: geometry first, what a model said of its name last, so
+    that a reason that speaks against the name alone says nothing else is wrong.
 
     `kept`: the earlier regions of the image that no rule refused.
     """
     return (
-        crowd(region, config)
+        second_opinion(region, record, config)
+        or crowd(region, config)
         or too_small(region, record, config)
         or too_large(region, record, config)
         or touches_border(region, record, config)
+        or box_judged_loose(region, config)
         or no_name(region)
         or overlaps_another(region, kept, config)
+        or not_seconded(region, config)
         or disagrees(region, config)
+        or name_judged_wrong(region, config)
     )
+
+
+def second_opinion(region: Region, record: Record, config: FilterConfig) -> str:
+    """A witness is not learned from: its box stands already where it seconds one."""
+    own = config.min_seconded is None or annotator_of(region) == first_annotator(record)
+    return "" if own else "second opinion"
 
 
 def crowd(region: Region, config: FilterConfig) -> str:
@@ -140,6 +169,32 @@ def overlaps_another(region: Region, kept: Sequence[Region], config: FilterConfi
     return "overlaps another" if float(iou.max()) >= config.max_overlap else ""
 
 
+def box_judged_loose(region: Region, config: FilterConfig) -> str:
+    if config.min_box_belief is None:
+        return ""
+    belief = _belief(region.box_checked)
+    if belief is None:
+        return "" if no_name(region) else "box not judged"
+    return "box judged loose" if belief < config.min_box_belief else ""
+
+
+def not_seconded(region: Region, config: FilterConfig) -> str:
+    if config.min_seconded is None:
+        return ""
+    seconded = region.seconded
+    agreed = seconded is not None and seconded >= config.min_seconded
+    return "" if agreed else "not seconded"
+
+
+def name_judged_wrong(region: Region, config: FilterConfig) -> str:
+    if config.min_name_belief is None:
+        return ""
+    belief = _belief(region.name_checked)
+    if belief is None:
+        return "not judged"
+    return "name judged wrong" if belief < config.min_name_belief else ""
+
+
 def disagrees(region: Region, config: FilterConfig) -> str:
     """What the crop shows and what the text says differ, or nobody measured whether they do.
 
@@ -174,10 +229,10 @@ def image_refusal(record: Record, config: FilterConfig) -> Dropped | None:
 
 
 def tally(records: Iterable[Record], config: FilterConfig) -> dict[str, int]:
-    """Regions kept and refused by reason; and, to measure and never to decide, how the agreement
-    rule did on the regions whose true name is known: `judged` by it, of which it said
-    `disagrees`; `planted.judged` whose first name is not the true one, of which `planted.caught`.
-    Records of splits that the rules do not apply to count for nothing."""
+    """Regions kept and refused by reason; and, to measure and never to decide, how the rules on
+    names (agreement, a verifier's belief) did on the regions whose true name is known: `judged` by
+    them, of which they said `disagrees`; `planted.judged` whose first name is not the true one, of
+    which `planted.caught`. Records of splits that the rules do not apply to count for nothing."""
     counts = Counter[str](kept=0)
     for record in records:
         if record.split in config.splits:
@@ -187,7 +242,7 @@ def tally(records: Iterable[Record], config: FilterConfig) -> dict[str, int]:
 
 
 def precision_recall(tally: Mapping[str, int]) -> tuple[float | None, float | None]:
-    """Of the regions that the agreement rule refused, the share that was wrong; of the wrong ones
+    """Of the regions whose name a rule refused, the share that was wrong; of the wrong ones
     that it judged, the share that it refused. Both in [0, 1], None where there were none."""
     caught = tally.get("planted.caught", 0)
     refused, planted = tally.get("disagrees", 0), tally.get("planted.judged", 0)
@@ -196,13 +251,19 @@ def precision_recall(tally: Mapping[str, int]) -> tuple[float | None, float | No
 
 def _verdicts(region: Region, config: FilterConfig) -> list[str]:
     verdicts = ["kept" if region.kept else "refused." + region.refusal.replace(" ", "_")]
-    disagreed = region.refusal == "disagrees"
-    if region.label is None or not config.judges or not (region.kept or disagreed):
+    disagreed = region.refusal in _AGAINST_NAMES
+    if region.label is None or not config.judges_names or not (region.kept or disagreed):
         return verdicts
     planted = region.names[0] != region.label
     verdicts.append("judged")
     verdicts += ["disagrees"] * disagreed + ["planted.judged"] * planted
     return verdicts + ["planted.caught"] * (disagreed and planted)
+
+
+def _belief(checked: Provenance | None) -> float | None:
+    """In [0, 1]; None where nobody judged it, or said how sure."""
+    score = checked.score if checked is not None else None
+    return score if score is not None and math.isfinite(score) else None
 
 
 def _sides(region: Region) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """The stage `regions`: the boxes of an image, and the caption's phrases that speak of them.
 
-The boxes are the source's own and stay as they are. Names are not known before the stage
-`describe`, so a phrase is grounded by what the source calls a region.
+The boxes are the source's own, or those of detectors (`opendet.curate.finding`). A phrase is
+grounded by what the source, or the detector, calls a region.
 """
 
 from collections import Counter
@@ -13,13 +13,21 @@ from pydantic import Field
 
 from opendet.annotators.grounding import Synonyms, ground
 from opendet.annotators.noun_phrases import NltkOrGrammar, NounPhrases, Span, longest_apart
+from opendet.annotators.queries import queries_of
+from opendet.answers.memory import AnswerPlace
+from opendet.curate import finding
+from opendet.curate.finding import (
+    FindConfig,
+    RememberedFinder,
+    RememberedSegmenter,
+    with_found,
+)
 from opendet.record import Phrase, Provenance, Record, Region
 from opendet.sample import Dropped, Sample
-from opendet.section import Section
 
 
-class RegionsConfig(Section):
-    """How the caption's phrases are found and grounded."""
+class RegionsConfig(FindConfig):
+    """Who draws boxes and masks, and how the caption's phrases are found and grounded."""
 
     tagger: NltkOrGrammar = "auto"
     """Who finds noun phrases: `nltk` (its data must be there), the built-in `grammar`, or `auto`:
@@ -27,6 +35,8 @@ class RegionsConfig(Section):
     nltk_folder: Path | None = None
     """Folder of nltk's data (punkt_tab, averaged_perceptron_tagger_eng); null: where nltk itself
     looks, such as NLTK_DATA. Nothing is ever downloaded."""
+    tag_found: bool = False
+    """Whether an image without tags is tagged with the names of its regions."""
     keep_ungrounded: bool = True
     """Whether a phrase that no region was found for stays in the record."""
     synonyms: dict[str, tuple[str, ...]] = Field(default_factory=dict)
@@ -35,15 +45,36 @@ class RegionsConfig(Section):
 
 
 class RegionFinder:
-    """Grounds each record's caption in its regions."""
+    """Finds each record's regions, and grounds its caption in them. Only models look at pixels."""
 
-    def __init__(self, config: RegionsConfig) -> None:
-        """Raises ValueError where nltk is asked for and its data are not on this machine."""
+    def __init__(
+        self,
+        config: RegionsConfig,
+        curated: Sequence[str] = (),
+        place: AnswerPlace | None = None,
+    ) -> None:
+        """`curated`: the names that detectors look for in every image. `place`: where models'
+        answers are kept.
+
+        Raises ValueError where a model cannot be loaded, or nltk is asked for and its data are not
+        on this machine.
+        """
+        place = place or AnswerPlace()
         self._noun_phrases = NounPhrases(config.tagger, config.nltk_folder)
-        self._config = config
+        self._finders = [RememberedFinder(one, place) for one in config.detectors]
+        self._segmenter = RememberedSegmenter(config.masks, place) if config.masks.model else None
+        self._config, self._curated = config, tuple(curated)
 
     def __call__(self, samples: Sequence[Sample]) -> list[Record | Dropped]:
-        return [self.ground_caption(sample.record) for sample in samples]
+        found = self._found(samples) if self._finders else [one.record for one in samples]
+        if self._segmenter is not None:
+            found = [
+                self._segmenter.with_masks(sample, record)
+                for sample, record in zip(samples, found, strict=True)
+            ]
+        if self._config.tag_found:
+            found = [self._tagged(record) for record in found]
+        return [self.ground_caption(record) for record in found]
 
     def ground_caption(self, record: Record) -> Record:
         found_by = Provenance(model="noun phrases", revision=self._noun_phrases.revision)
@@ -53,6 +84,30 @@ class RegionFinder:
         if not self._config.keep_ungrounded:
             phrases = tuple(phrase for phrase in phrases if phrase.regions)
         return replace(record, phrases=phrases)
+
+    def _tagged(self, record: Record) -> Record:
+        names = dict.fromkeys(name for region in record.regions for name in region.names)
+        if record.tags or not names:
+            return record
+        return replace(record, tags=tuple(names), tags_from=Provenance("regions"))
+
+    def _found(self, samples: Sequence[Sample]) -> list[Record]:
+        """The records with the boxes of all detectors, where these label their split."""
+        labelled = [one for one in samples if one.record.split in self._config.detected_splits]
+        names = [self._names_for(sample.record) for sample in labelled]
+        rounds = [finder.regions(labelled, names) for finder in self._finders]
+        found = {
+            sample.key: with_found(
+                sample.record, [region for regions in one for region in regions], self._config
+            )
+            for sample, *one in zip(labelled, *rounds, strict=True)
+        }
+        return [found.get(sample.key, sample.record) for sample in samples]
+
+    def _names_for(self, record: Record) -> tuple[str, ...]:
+        spans = self._noun_phrases(record.caption)
+        said = [record.caption[span.start : span.end] for span in spans]
+        return queries_of(record, said, self._config.queries, self._curated)
 
 
 def ground_spans(
@@ -71,9 +126,9 @@ def ground_spans(
     return tuple(kept[span] for span in sorted(kept))
 
 
-def tally(records: Iterable[Record]) -> dict[str, int]:
-    """Regions, phrases, and how many of either found the other."""
-    counts = Counter[str]()
+def tally(records: Sequence[Record]) -> dict[str, int]:
+    """Regions by who found them, phrases, and how many of either found the other."""
+    counts = Counter(finding.tally(records))
     for record in records:
         grounded = [phrase for phrase in record.phrases if phrase.regions]
         mentioned = {index for phrase in grounded for index in phrase.regions}

@@ -1,10 +1,12 @@
 """Stage `shards`: packs the images' own bytes and their records into WebDataset tar files."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from opendet.files import write_durably
+from opendet.inspect.lint_rules import findings_in
 from opendet.manifest import Manifest
 from opendet.record import Record
 from opendet.sample import Dropped, Sample
@@ -71,9 +73,13 @@ def write_index(folder: Path, name: str, manifest: Manifest) -> None:
 
 
 def tally(samples: Sequence[Sample]) -> Mapping[str, int]:
-    """What the tar files hold."""
+    """What the tar files hold, and what the lint finds in it (`opendet data lint` shows where)."""
+    found = Counter(
+        f"lint.{finding.kind}" for sample in samples for finding in findings_in(sample.record)
+    )
     regions = [region for sample in samples for region in sample.record.regions]
     return {
+        **found,
         "regions": len(regions),
         "regions.kept": sum(region.kept for region in regions),
         "images.without.kept.regions": sum(

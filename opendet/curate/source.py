@@ -8,14 +8,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from opendet.curate.source_record import record_of
+from opendet.curate.source_record import in_pixels, record_of
 from opendet.record import Record
 from opendet.sample import Dropped
 from opendet.section import Section
 from opendet.sources.card import Batch, SourceCard
 from opendet.sources.images import ImageFacts, inspect_image
 from opendet.sources.listing import AnnotatedBox, Entry, RefusedError
-from opendet.sources.openimages import scaled
 from opendet.sources.scenes import draw_batch_scene
 from opendet.sources.voc import read_voc
 from opendet.sources.yolo import read_class_names, read_yolo
@@ -81,7 +80,7 @@ class SourceChecker:
 
     def _check(self, entry: Entry) -> Checked | Dropped:
         if entry.problem:
-            return Dropped(entry.key, entry.problem, entry.file)
+            return Dropped(entry.key, entry.problem, entry.problem_detail or entry.file)
         batch = self._batches[entry.batch]
         try:
             if entry.scene is not None:
@@ -89,7 +88,7 @@ class SourceChecker:
             else:
                 entry, content = self._open(entry)
             facts = self._inspect(content)
-            entry = self._annotated(entry, facts)
+            entry = self.annotated(entry, facts)
             problems: Counter[str] = Counter()
             record = record_of(entry, facts, problems, source=self._card.name, batch=batch)
         except RefusedError as refusal:
@@ -113,17 +112,20 @@ class SourceChecker:
             raise RefusedError("file too large", entry.file)
         return entry, path.read_bytes()
 
-    def _annotated(self, entry: Entry, facts: ImageFacts) -> Entry:
-        """With the boxes of the image's own annotation file, and of its own size."""
+    def annotated(self, entry: Entry, facts: ImageFacts) -> Entry:
+        """With the boxes of the image's own annotation file, and of its own size.
+
+        Raises RefusedError where they are broken, or are of an image of another form.
+        """
         if entry.normalised:
-            size = facts.stored_size
-            return replace(entry, annotations=scaled(entry.annotations, *size), declared_size=size)
+            return in_pixels(entry, facts)
         if not entry.annotation_file:
             return entry
         path = self._roots[entry.batch] / entry.annotation_file
-        if self._batches[entry.batch].format == "yolo":
-            size = (facts.width, facts.height)
-            return replace(entry, annotations=read_yolo(path, size, self._class_names(entry.batch)))
+        batch = self._batches[entry.batch]
+        if batch.format == "yolo":
+            size, names = (facts.width, facts.height), self._class_names(entry.batch)
+            return replace(entry, annotations=read_yolo(path, size, names, masks=batch.masks))
         read = read_voc(path)
         return replace(entry, annotations=read.boxes, declared_size=read.declared_size)
 

@@ -29,13 +29,17 @@ from opendet.sources.listing import (
     RefusedError,
     clean_text,
     is_readable,
+    with_newlines,
 )
+from opendet.sources.openimages import scaled
 
 FROM_SOURCE = Provenance(model="source")
 MAX_CAPTION = 10_000
 """Characters; a longer one is no caption."""
 MAX_LABEL = 200
 """Characters; a longer one is no name."""
+ROUNDING = 2
+"""Pixels by which a shrunken image's shorter side may miss the annotated form."""
 
 Problems = Counter[str]
 """What was wrong with boxes and texts, such as `box.degenerate`."""
@@ -83,6 +87,30 @@ def record_of(
     )
 
 
+def in_pixels(entry: Entry, facts: ImageFacts) -> Entry:
+    """An entry whose boxes are parts of the image, with boxes in pixels.
+
+    They are parts of the stored image, unless the annotations declare a size that has the upright
+    one's form: images may have been made smaller since. Raises RefusedError for a size of neither
+    form, for then something was cut off or put around the image.
+    """
+    upright = (facts.width, facts.height)
+    size, normalised = facts.stored_size, True
+    if entry.declared_size and entry.annotations:
+        if _alike(upright, entry.declared_size):
+            size, normalised = upright, False
+        elif not _alike(size, entry.declared_size):
+            raise _other_size(entry, facts)
+    boxes = scaled(entry.annotations, *size)
+    return replace(entry, annotations=boxes, declared_size=size, normalised=normalised)
+
+
+def _alike(size: tuple[int, int], declared: tuple[int, int]) -> bool:
+    """Whether one is the other made larger or smaller, up to two pixels of rounding."""
+    (width, height), (wide, high) = size, declared
+    return abs(width * high - height * wide) <= ROUNDING * max(wide, high)
+
+
 def _orientation_of(entry: Entry, facts: ImageFacts) -> int:
     """How far the annotations' frame is to be turned, as EXIF has it; 1 where it is upright.
 
@@ -96,12 +124,16 @@ def _orientation_of(entry: Entry, facts: ImageFacts) -> int:
     if not entry.annotations or declared in (None, (facts.width, facts.height)):
         return 1
     if declared != facts.stored_size:
-        width, height = declared or (0, 0)
-        raise RefusedError(
-            "size differs from annotation",
-            f"{entry.file} is {facts.width}x{facts.height}, annotated as {width}x{height}",
-        )
+        raise _other_size(entry, facts)
     return facts.orientation
+
+
+def _other_size(entry: Entry, facts: ImageFacts) -> RefusedError:
+    width, height = entry.declared_size or (0, 0)
+    return RefusedError(
+        "size differs from annotation",
+        f"{entry.file} is {facts.width}x{facts.height}, annotated as {width}x{height}",
+    )
 
 
 def _region_of(
@@ -149,7 +181,7 @@ def _caption_of(
     entry: Entry, kept: list[int], problems: Problems
 ) -> tuple[str, tuple[Phrase, ...]]:
     """The caption to the letter, for its phrases count letters; and those of the kept boxes."""
-    caption = entry.caption
+    caption = with_newlines(entry.caption)
     if len(caption) > MAX_CAPTION:
         problems["caption.too long"] += 1
         return "", ()

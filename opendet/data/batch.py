@@ -22,6 +22,10 @@ class Target:
     """Which losses may use it."""
     caption: str | None = None
     """Of the whole image; None where nobody wrote one."""
+    absent: tuple[str, ...] = ()
+    """Names that were looked for and are not there."""
+    partial: tuple[str, ...] = ()
+    """Names of which more is there than has a box."""
 
 
 @dataclass(frozen=True, slots=True)

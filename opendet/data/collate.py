@@ -32,4 +32,11 @@ def collate(examples: Sequence[Example], *, multiple: int) -> Batch:
 def _target(example: Example) -> Target:
     height, width = example.size_hw
     boxes_cxcywh = to_model(example.boxes_xyxy, width=width, height=height)
-    return Target(boxes_cxcywh, example.names, kind=example.kind, caption=example.caption)
+    return Target(
+        boxes_cxcywh,
+        example.names,
+        kind=example.kind,
+        caption=example.caption,
+        absent=example.absent,
+        partial=example.partial,
+    )

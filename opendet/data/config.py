@@ -1,11 +1,14 @@
 """How shards become batches."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
 from opendet.data.kinds import KindChoice
 from opendet.section import Section
+
+MosaicSide = Annotated[int, Field(ge=1, le=6)]
+MosaicShare = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class MixtureSource(Section):
@@ -70,6 +73,14 @@ class LoaderConfig(Section):
     crop_keep: float = Field(0.0, ge=0, le=1)
     """A box that has less than this share of its area inside the part is dropped; 0 drops only
     those that are outside, as GenerateU does."""
+    mosaic: dict[MosaicSide, MosaicShare] = Field(default_factory=dict)
+    """How often an image comes as one tile of a grid, by the grid's side; shares are relative, and
+    `{1: 2, 2: 1, 3: 1}` leaves half of the images alone. The other tiles are drawn from the epoch's
+    images of the same kind, and each is augmented by itself. OWL-ST goes up to 6 and shows 13.2
+    images at a time, as equal shares of 1, 2, 3, 4 and 6 do. Empty: never."""
+    mosaic_least_side: float = Field(4.0, ge=0)
+    """A box in a mosaic with a side below this, in pixels, is left out: nothing can be seen of it.
+    """
     multiple: int = Field(32, ge=1)
     """Batches are padded to sides that this divides, in pixels."""
 

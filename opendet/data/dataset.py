@@ -8,6 +8,7 @@ training: without it the detector would be told that a visible object is backgro
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from PIL.Image import Image
 from torch import Tensor
@@ -16,6 +17,7 @@ from torchvision.transforms.v2 import functional
 from opendet.data import transforms
 from opendet.data.config import LoaderConfig
 from opendet.data.kinds import AnnotationKind
+from opendet.data.mosaic import Companions, mosaic, shrunk
 from opendet.data.order import Draw, sample_rng
 from opendet.data.plan import EpochPlan, mixture_kind, plan_epochs
 from opendet.data.transforms import Example
@@ -49,6 +51,7 @@ class ExampleSet:
         self._shards = shards
         self._config = config
         self._cache: dict[tuple[int, int, int], Example] = {}
+        self._companions: Companions | None = None
 
     def __len__(self) -> int:
         return len(self._shards)
@@ -56,7 +59,11 @@ class ExampleSet:
     def plan(self) -> EpochPlan:
         """What an epoch draws. Raises ValueError, in one line, where that is nothing."""
         records = (self._shards.record(index) for index in range(len(self)))
-        return plan_epochs(records, len(self), self._config)
+        plan = plan_epochs(records, len(self), self._config)
+        if self._config.mosaic:
+            drawn = (self._shards.record(index) for index in plan.samples.tolist())
+            self._companions = Companions.of(plan, drawn, self._config)
+        return plan
 
     def example(self, draw: Draw, *, epoch: int) -> Example:
         """A sample as this epoch shows it: a function of the seed, the epoch and the draw.
@@ -66,24 +73,45 @@ class ExampleSet:
         """
         config = self._config
         rng = sample_rng(config.seed, epoch, draw)
-        edge = int(rng.choice(config.shortest_edges))
-        if rng.random() < config.crop:
-            # Not held to the longest edge, for the last resize is: a panorama would be cut from a
-            # smaller picture than others.
-            between = int(rng.choice(config.crop_edges))
-            wide = self._resized(draw.sample, between, longest=between * WIDEST_CROPPED)
-            cut = transforms.random_crop(wide, rng, config)
-            example = transforms.resize(cut, shortest=edge, longest=config.longest_edge)
-        else:
-            example = self._resized(draw.sample, edge, longest=config.longest_edge)
-        if rng.random() < config.flip:
-            example = transforms.flip(example)
+        example = self._mosaic(draw.sample, rng) if config.mosaic else None
+        example = example or self._varied(draw.sample, rng, config)
         return replace(example, key=f"{example.key}.{draw.repeat}") if draw.repeat else example
 
     def plain(self, index: int) -> Example:
         """Sample `index` at the evaluation's size, with nothing drawn."""
         config = self._config
         return self._resized(index, config.evaluation_edge, longest=config.longest_edge)
+
+    def _mosaic(self, sample: int, rng: np.random.Generator) -> Example | None:
+        """The sample among others, at a random place; None where it is to come alone."""
+        if self._companions is None:  # the loader plans before its workers begin
+            self.plan()
+        assert self._companions is not None
+        # A stream of its own: a sample that comes alone is augmented as it would be without.
+        own = rng.spawn(1)[0]
+        side = self._companions.side(sample, own, self._config)
+        if side == 1:
+            return None
+        tile = shrunk(self._config, side)
+        first = self._varied(sample, rng, tile)
+        others = self._companions.draw(sample, side * side - 1, own)
+        tiles = [self._varied(other, own, tile) for other in others]
+        tiles.insert(int(own.integers(len(tiles), endpoint=True)), first)
+        return mosaic(tiles, first=first, least_side=self._config.mosaic_least_side)
+
+    def _varied(self, index: int, rng: np.random.Generator, config: LoaderConfig) -> Example:
+        """One image, resized and augmented."""
+        edge = int(rng.choice(config.shortest_edges))
+        if rng.random() < config.crop:
+            # Not held to the longest edge, for the last resize is: a panorama would be cut from a
+            # smaller picture than others.
+            between = int(rng.choice(config.crop_edges))
+            wide = self._resized(index, between, longest=between * WIDEST_CROPPED)
+            cut = transforms.random_crop(wide, rng, config)
+            example = transforms.resize(cut, shortest=edge, longest=config.longest_edge)
+        else:
+            example = self._resized(index, edge, longest=config.longest_edge)
+        return transforms.flip(example) if rng.random() < config.flip else example
 
     def _resized(self, index: int, shortest: int, *, longest: int) -> Example:
         place = (index, shortest, longest)
@@ -146,6 +174,8 @@ def training_example(sample: Sample, kind: AnnotationKind = "box") -> Example:
         original_hw=(record.height, record.width),
         kind=kind,
         caption=record.caption or None,
+        absent=tuple(judged.name for judged in record.absent),
+        partial=tuple(judged.name for judged in record.partial),
     )
 
 

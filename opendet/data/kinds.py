@@ -8,6 +8,8 @@ AnnotationKind = Literal["box", "pseudo_box", "image"]
 """What an image's annotations are good for: boxes that people drew; boxes that a model drew, whose
 places are not to be trusted; a caption of the whole image. GenerateU's `anno_type`."""
 
+KINDS: tuple[AnnotationKind, ...] = ("box", "pseudo_box", "image")
+
 KindChoice = Literal["auto", "box", "pseudo_box", "image"]
 """A kind, or `auto`: each record tells its own."""
 

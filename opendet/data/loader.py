@@ -1,9 +1,10 @@
 """Batches for the trainer: the same ones whatever the number of workers, from any point on.
 
 Each sample comes exactly once an epoch, unless a mixture or repeat factors say otherwise
-(`opendet.data.plan`). Which samples make step k of epoch e, and how each is augmented, is a
-function of the seed; workers only decode. A loader taken up at a position goes on as if nothing
-had happened, and draws nothing from the global generators.
+(`opendet.data.plan`); in mosaics it is joined by others (`opendet.data.mosaic`). Which samples make
+step k of epoch e, and how each is augmented, is a function of the seed; workers only decode. A
+loader taken up at a position goes on as if nothing had happened, and draws nothing from the global
+generators.
 """
 
 from collections.abc import Iterable, Iterator

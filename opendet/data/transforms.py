@@ -35,6 +35,10 @@ class Example:
     """Which losses may use it."""
     caption: str | None = None
     """Of the whole image; None where nobody wrote one."""
+    absent: tuple[str, ...] = ()
+    """Names that were looked for and are not there."""
+    partial: tuple[str, ...] = ()
+    """Names of which more is there than has a box."""
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -50,6 +54,18 @@ def fitted_size(size_hw: tuple[int, int], *, shortest: int, longest: int) -> tup
 def resize(example: Example, *, shortest: int, longest: int) -> Example:
     """Scale to `fitted_size`, bilinear with antialias."""
     size = fitted_size(example.size_hw, shortest=shortest, longest=longest)
+    if size == example.size_hw:
+        return example
+    return _moved(example, lambda thing: functional.resize(thing, list(size), antialias=True))
+
+
+def fit(example: Example, *, height: int, width: int) -> Example:
+    """Scale to the largest size of the same shape that fits into (height, width)."""
+    scale = min(height / example.size_hw[0], width / example.size_hw[1])
+    size = tuple(
+        min(max(round(own * scale), 1), most)
+        for own, most in zip(example.size_hw, (height, width), strict=True)
+    )
     if size == example.size_hw:
         return example
     return _moved(example, lambda thing: functional.resize(thing, list(size), antialias=True))

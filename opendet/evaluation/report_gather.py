@@ -21,7 +21,7 @@ SERIES = "train/series.csv"
 PREDICTIONS = "evaluate/predictions.parquet"
 POOL = "prototypes"
 
-_RECORD_STAGES = ("filter", "embed", "describe", "regions", "caption", "source")
+_RECORD_STAGES = ("filter", "verify", "embed", "describe", "regions", "caption", "source")
 _PACKAGES = (
     "opendet",
     "torch",

@@ -17,7 +17,7 @@ from opendet.evaluation.report_charts import (
 from opendet.evaluation.report_inputs import ReportInputs, StageLedger
 from opendet.record import Provenance, Record, Region
 
-_FLOW = ("source", "caption", "regions", "describe", "embed", "filter", "shards")
+_FLOW = ("source", "caption", "regions", "describe", "embed", "verify", "filter", "shards")
 _TIERS = ("all", "trained", "frequent", "common", "rare", "unseen")
 _NOT_LOSSES = ("lr", "grad_norm", "matched")
 REFUSED, GRAMMAR = "refused.", "grammar"

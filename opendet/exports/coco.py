@@ -1,6 +1,7 @@
 """COCO: `instances_<split>.json`, and `captions_<split>.json` where an image has captions.
 
 Ids begin with 1 and are alike in no two files of an export, those of categories the same in all.
+A box that a model drew has its `score`, as in COCO's lists of results.
 """
 
 from collections import Counter
@@ -18,7 +19,9 @@ from opendet.record import BoxXYXY, Record
 from opendet.sources.listing import clean_text
 
 INFO = {"description": "Written by Open-Det. The images are not here: their files are named."}
-SAID: frozenset[Sayable] = frozenset({"crowd", "mask", "caption", "source caption", "licence"})
+SAID: frozenset[Sayable] = frozenset(
+    {"crowd", "mask", "score", "caption", "source caption", "licence"}
+)
 
 Row = dict[str, Any]
 
@@ -80,9 +83,11 @@ def image_row(record: Record, image_id: int, licences: Mapping[str, int]) -> Row
 
 
 def annotation_row(one: NamedObject, record: Record, left_out: Counter[str]) -> Row:
-    """The box, its area and the mask of an object; a mask that is none is left out and counted."""
+    """The box, its area, score and mask of an object; a mask that is none is left out, counted."""
     box_xywh = xywh_of(one.region.box_xyxy)
     row: Row = {"bbox": box_xywh, "area": round(box_xywh[2] * box_xywh[3], 3)}
+    if (score := one.region.box_from.score) is not None:
+        row["score"] = score
     if one.region.mask is None:
         return row
     code = {"size": [record.height, record.width], "counts": one.region.mask.counts}

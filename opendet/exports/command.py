@@ -33,20 +33,34 @@ def export_data(
     refused: Annotated[
         bool, typer.Option("--refused", help="Keep the regions that the stage filter refused.")
     ] = False,
+    min_boxes: Annotated[
+        int,
+        typer.Option(min=0, help="groundingcap: leave out images of fewer boxes; its own rule: 3."),
+    ] = 0,
+    max_iou: Annotated[
+        float,
+        typer.Option(
+            help="groundingcap: leave out a box that overlaps one of its phrase by more; its own "
+            "rule: 0.9."
+        ),
+    ] = 1.0,
 ) -> None:
     """Write a build's shards as the annotation files of another tool.
 
     [cyan]opendet data export coco my-export --split val[/cyan]
+
+    [cyan]opendet data export groundingcap caps --min-boxes 3 --max-iou 0.9[/cyan]
 
     Images are not copied: the files name them by their paths below the source's root.
     """
     from opendet.build import Build
     from opendet.console import interrupt_on_sigterm, printable
     from opendet.exports.formats import writer_of
+    from opendet.exports.groundingcap import CapRules
     from opendet.exports.whole_folder import require_unused, whole_folder
     from opendet.shard_set import ShardSet
 
-    write = writer_of(to)
+    write = writer_of(to, CapRules(min_boxes, max_iou))
     if split not in SPLITS:
         raise ValueError(f"no split is called {split!r}; there are {', '.join(SPLITS)}")
     require_unused(out)  # before the shards are verified, which takes minutes

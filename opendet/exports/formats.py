@@ -8,8 +8,9 @@ from pathlib import Path
 from opendet.exports.coco import write_coco
 from opendet.exports.generateu import write_generateu
 from opendet.exports.grit import write_grit
+from opendet.exports.groundingcap import CapRules
 from opendet.exports.lvis import write_lvis
-from opendet.exports.odvg import write_odvg
+from opendet.exports.odvg import ALL, write_odvg
 from opendet.exports.voc import write_voc
 from opendet.exports.yolo import write_yolo
 from opendet.record import Record
@@ -31,8 +32,14 @@ WRITERS: Mapping[str, Writer] = {
 }
 
 
-def writer_of(name: str) -> Writer:
-    """Raises ValueError for a format that is none of these."""
+def writer_of(name: str, rules: CapRules = ALL) -> Writer:
+    """Raises ValueError for a format that is none of these, or that knows no such rules."""
     if name not in WRITERS:
         raise ValueError(f"no format is called {name!r}; there are {', '.join(WRITERS)}")
-    return WRITERS[name]
+    if rules == ALL:
+        return WRITERS[name]
+    if name != "groundingcap":
+        raise ValueError(
+            f"--min-boxes and --max-iou are rules of groundingcap: leave them out for {name}"
+        )
+    return partial(write_odvg, dialect="groundingcap", rules=rules)

@@ -5,6 +5,9 @@ Grounded phrases become noun chunks. A region's description becomes a referring 
 caption has its words; GRIT has no other place for it. A record whose caption speaks of no region
 gets the list of its regions' names for a caption.
 
+A row's `key` is the image's path, without its suffix where that is `.jpg`; of an image that
+img2dataset named, in whatever folder, the name alone, as in its own files.
+
 What GRIT has and a record has not: CLIP's similarities are null, `url` is empty, `id` is the
 record's key, a box without a score has 1.
 """
@@ -25,10 +28,12 @@ from opendet.exports.grounding import (
     Regions,
     count_captions,
     count_unsaid,
+    count_words,
     exported_regions,
     grounding_of,
     own_grounding,
 )
+from opendet.exports.objects import written_images
 from opendet.exports.whole_files import whole_files
 from opendet.record import Record, Region
 from opendet.sources.odvg import Span, find_words
@@ -37,6 +42,7 @@ SURE = 1.0
 """The score of a box that people drew."""
 ROW_GROUP = 4096
 """Rows in memory at a time."""
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _IMG2DATASET_KEY = re.compile(r"[0-9]{9,}")  # the shard and the number in it
 _CHUNKS = pa.list_(pa.list_(pa.float64()))
 Row = dict[str, Any]
@@ -62,7 +68,8 @@ def write_grit(
 ) -> Counter[str]:
     """Write the records, a row each, and count what GRIT has no place for."""
     left_out: Counter[str] = Counter()
-    rows = ((record.split, row_of(record, left_out)) for record in records)
+    chosen = written_images(records, left_out, place=key_of)
+    rows = ((record.split, row_of(record, left_out)) for record in chosen)
     with whole_files(folder) as file_of:
         if form == "parquet":
             _write_parquet(rows, file_of)
@@ -84,13 +91,15 @@ def row_of(record: Record, left_out: Counter[str]) -> Row:
     found = {n: find_words(grounding.caption, one.description) for n, one in regions.items()}
     expressed = {number: span for number, span in found.items() if span}
     count_unsaid(regions, grounding.regions | expressed.keys(), left_out)
-    described = sum(bool(region.description) for region in regions.values())
-    left_out["description"] += described - len(expressed)
+    said = {number: list(texts) for number, texts in grounding.words.items()}
+    for number, (start, end) in expressed.items():
+        said.setdefault(number, []).append(grounding.caption[start:end])
+    count_words(regions, said, left_out)
     left_out["tag"] += len(record.tags)
     left_out["conversation"] += bool(record.conversation)
     count_captions(record, [grounding.caption], left_out)
     return {
-        "key": key_of_file(record),
+        "key": key_of(record.file),
         "clip_similarity_vitb32": None,
         "clip_similarity_vitl14": None,
         "id": record.key,
@@ -103,11 +112,13 @@ def row_of(record: Record, left_out: Counter[str]) -> Row:
     }
 
 
-def key_of_file(record: Record) -> str:
-    """The file's own key where img2dataset named it, for a reader finds the image by it."""
-    path = PurePosixPath(record.file)
-    own = path.suffix == ".jpg" and _IMG2DATASET_KEY.fullmatch(path.stem)
-    return path.stem if own else record.key
+def key_of(file: str) -> str:
+    """What readers call the image: they put `.jpg` behind a key that does not end like an image."""
+    path = PurePosixPath(file)
+    stem = path.with_suffix("")
+    if path.suffix != ".jpg" or stem.suffix.lower() in IMAGE_SUFFIXES:
+        return file
+    return stem.name if _IMG2DATASET_KEY.fullmatch(stem.name) else str(stem)
 
 
 def _grounding_of(record: Record, regions: Regions, left_out: Counter[str]) -> Grounding:

@@ -12,13 +12,11 @@ from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import get_args
 
-from opendet.exports.objects import name_of
+from opendet.exports.objects import judgements_of, name_of, words_of
 from opendet.record import Record, Region
-from opendet.sources.card import Split
 from opendet.sources.listing import clean_text
-from opendet.sources.odvg import NAME_END, Span, bare_phrase, unspoken_names
+from opendet.sources.odvg import NAME_END, Span, bare_phrase, find_words, unspoken_names
 
 Regions = Mapping[int, Region]
 """The exported ones of a record, by their number in it."""
@@ -45,17 +43,19 @@ class Grounding:
         """All that it speaks of."""
         return {number for one in self.spoken for number in one.regions}
 
+    @property
+    def words(self) -> dict[int, list[str]]:
+        """What each of them is called."""
+        words: defaultdict[int, list[str]] = defaultdict(list)
+        for one in self.spoken:
+            texts = [self.caption[start:end] for start, end in one.spans]
+            for number in one.regions:
+                words[number] += texts
+        return words
+
 
 def exported_regions(record: Record, left_out: Counter[str]) -> Regions:
-    """Those that are kept and are one object; counts what no text can say.
-
-    Raises ValueError for a record of no known split.
-    """
-    if record.split not in get_args(Split):
-        raise ValueError(
-            f"record {record.key} is of the split {record.split[:40]!r}, expected one of "
-            f"{', '.join(get_args(Split))}: build the stage again"
-        )
+    """Those that are kept and are one object; counts what no text can say."""
     regions = {}
     for number, region in enumerate(record.regions):
         if not region.kept:
@@ -65,9 +65,10 @@ def exported_regions(record: Record, left_out: Counter[str]) -> Regions:
         else:
             regions[number] = region
             left_out["mask"] += region.mask is not None
-            left_out["other label"] += len(region.other_labels)
+    left_out.update(judgements_of(regions.values()))
     left_out["partial"] += len(record.partial)
     left_out["licence"] += bool(record.licence)
+    left_out["near duplicate"] += bool(record.near_duplicate_of)
     return regions
 
 
@@ -85,6 +86,27 @@ def grounding_of(
     listed = {name.lower() for name in unspoken_names(own.caption, spans) or ()}
     left_out["absent"] += sum(item.name.lower() not in listed for item in record.absent)
     return own
+
+
+def with_described(grounding: Grounding, regions: Regions) -> Grounding:
+    """The sentence with spans for regions that nothing else speaks of: their descriptions, where it
+    has them word for word and apart from what speaks of other things."""
+    taken = [span for one in grounding.spoken for span in one.spans]
+    if unspoken_names(grounding.caption, taken) is not None:
+        return grounding
+    found: dict[Span, list[int]] = {}
+    spoken_of = grounding.regions
+    for number, region in regions.items():
+        if number in spoken_of or not region.description:
+            continue
+        span = find_words(grounding.caption, region.description)
+        if span in found:
+            found[span].append(number)
+        elif span and not any(span[0] < end and start < span[1] for start, end in taken):
+            taken.append(span)
+            found[span] = [number]
+    described = (Spoken((span,), tuple(numbers)) for span, numbers in found.items())
+    return Grounding(grounding.caption, (*grounding.spoken, *described))
 
 
 def own_grounding(record: Record, regions: Regions) -> Grounding | None:
@@ -121,6 +143,23 @@ def count_unsaid(regions: Regions, said: Container[int], left_out: Counter[str])
     for number, region in regions.items():
         if number not in said:
             left_out[f"box without {'phrase' if name_of(region) else 'name'}"] += 1
+
+
+def count_words(
+    regions: Regions, said: Mapping[int, Iterable[str]], left_out: Counter[str]
+) -> None:
+    """Add what regions that are spoken of are called elsewhere alone, and their descriptions."""
+    for number, texts in said.items():
+        written = {plain for text in texts for plain in (_plain(text), _plain(bare_phrase(text)))}
+        left_out["other label"] += sum(_plain(w) not in written for w in words_of(regions[number]))
+    for number, region in regions.items():
+        if region.description:
+            texts = said.get(number, ())
+            left_out["description"] += _plain(region.description) not in map(_plain, texts)
+
+
+def _plain(text: str) -> str:
+    return clean_text(text).lower()
 
 
 def count_captions(record: Record, said: Iterable[str], left_out: Counter[str]) -> None:

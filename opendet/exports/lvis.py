@@ -22,7 +22,9 @@ MAX_RARE = 10
 """Images; a category that more of them show is common."""
 MAX_COMMON = 100
 """Images; a category that more of them show is frequent."""
-SAID: frozenset[Sayable] = frozenset({"mask", "other label", "absent", "partial", "licence"})
+SAID: frozenset[Sayable] = frozenset(
+    {"mask", "score", "other label", "absent", "partial", "licence"}
+)
 
 
 @dataclass(slots=True)

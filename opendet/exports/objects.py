@@ -2,7 +2,8 @@
 
 Every writer of a file of boxes reads its records through `exported`. It counts what is left out:
 `image (<why>)` for whole images, `box <why>` or `crowd` for whole objects, `refused box` for those
-that the stage `filter` refused, and for the rest the thing itself, such as `mask` or `phrase`.
+that the stage `filter` refused, and for the rest the thing itself, such as `mask` or `phrase`. Who
+said a thing is nowhere said, and not counted.
 """
 
 from collections import Counter
@@ -21,6 +22,10 @@ Sayable = Literal[
     "other label",
     "description",
     "score",
+    "agreement",
+    "second opinion",
+    "name check",
+    "box check",
     "caption",
     "source caption",
     "phrase",
@@ -29,6 +34,7 @@ Sayable = Literal[
     "absent",
     "partial",
     "licence",
+    "near duplicate",
 ]
 """What a format may have a place for, beside images, boxes and their names."""
 
@@ -45,6 +51,11 @@ class NamedObject:
     """Synonyms of the name, which is none of them."""
     region: Region
 
+    @property
+    def lost_words(self) -> int:
+        """How many of the region's words are neither, such as the source's for what was renamed."""
+        return len({*words_of(self.region)} - {self.name, *self.other_names})
+
 
 def exported(
     records: Iterable[Record],
@@ -59,26 +70,50 @@ def exported(
     of the export may share: a reader could not tell them apart. Raises ValueError for a record of
     no known split.
     """
-    taken: set[str] = set()
+    for record in written_images(records, left_out, place=place):
+        regions = [region for region in record.regions if region.kept]
+        left_out["refused box"] += len(record.regions) - len(regions)
+        objects = list(_named(regions, left_out, crowds="crowd" in said))
+        left_out.update(_unsaid(record, objects, said))
+        yield record, objects
+
+
+def written_images(
+    records: Iterable[Record],
+    left_out: Counter[str],
+    *,
+    place: Callable[[str], str] = str,
+    several: bool = False,
+) -> Iterator[Record]:
+    """The records whose images a reader can tell apart; adds the others, with their boxes.
+
+    With `several`, a format that has an image in several lines takes one that comes again with the
+    same bytes. Raises ValueError for a record of no known split.
+    """
+    taken: dict[str, str] = {}  # place -> the bytes' digest
     for record in records:
         if record.split not in get_args(Split):
             raise ValueError(
                 f"record {record.key} is of the split {record.split[:40]!r}, expected one of "
                 f"{', '.join(get_args(Split))}: build the stage again"
             )
-        regions = [region for region in record.regions if region.kept]
-        left_out["refused box"] += len(record.regions) - len(regions)
         problem = _problem_of(record)
-        if not problem and place(record.file) in taken:
-            problem = "same file as another"
+        if not problem and (first := taken.get(place(record.file))) is not None:
+            same = several and first == record.sha256
+            problem = "" if same else "same file as another"
         if problem:
-            left_out[f"image ({problem})"] += 1
-            left_out["box without image"] += len(regions)
-            continue
-        taken.add(place(record.file))
-        objects = list(_named(regions, left_out, crowds="crowd" in said))
-        left_out.update(_unsaid(record, objects, said))
-        yield record, objects
+            count_lost_image(record, problem, left_out)
+        else:
+            taken[place(record.file)] = record.sha256
+            yield record
+
+
+def count_lost_image(record: Record, why: str, left_out: Counter[str]) -> None:
+    """Add an image and its boxes."""
+    kept = sum(region.kept for region in record.regions)
+    left_out[f"image ({why})"] += 1
+    left_out["box without image"] += kept
+    left_out["refused box"] += len(record.regions) - kept
 
 
 def captions_of(record: Record) -> tuple[str, ...]:
@@ -90,6 +125,23 @@ def captions_of(record: Record) -> tuple[str, ...]:
 def name_of(region: Region) -> str:
     """The name that a file calls it by; empty where there is none."""
     return clean_text(region.names[0] if region.names else region.label or "")
+
+
+def words_of(region: Region) -> tuple[str, ...]:
+    """All that it is called, each once: what is believed first, then what the source says."""
+    words = (*region.names, region.label or "", *region.other_labels)
+    return tuple(dict.fromkeys(filter(None, map(clean_text, words))))
+
+
+def judgements_of(regions: Iterable[Region]) -> dict[Sayable, int]:
+    """How often regions were judged, by each of the ways."""
+    listed = list(regions)
+    return {
+        "agreement": sum(one.agreement is not None or bool(one.rival) for one in listed),
+        "second opinion": sum(one.seconded is not None for one in listed),
+        "name check": sum(one.name_checked is not None for one in listed),
+        "box check": sum(one.box_checked is not None for one in listed),
+    }
 
 
 def _problem_of(record: Record) -> str:
@@ -123,13 +175,12 @@ def _other_names(region: Region, name: str) -> tuple[str, ...]:
     return tuple(word for word in cleaned if word and word != name)
 
 
-def _unsaid(
-    record: Record, objects: Iterable[NamedObject], said: Set[Sayable]
-) -> dict[Sayable, int]:
+def _unsaid(record: Record, objects: Iterable[NamedObject], said: Set[Sayable]) -> Counter[Sayable]:
     regions = [one.region for one in objects]
     present: dict[Sayable, int] = {
         "mask": sum(region.mask is not None for region in regions),
         "other label": sum(len(one.other_names) for one in objects),
+        **judgements_of(regions),
         "description": sum(bool(region.description) for region in regions),
         "score": sum(region.box_from.score is not None for region in regions),
         "caption": int(bool(record.caption)),
@@ -140,5 +191,8 @@ def _unsaid(
         "absent": len(record.absent),
         "partial": len(record.partial),
         "licence": int(bool(record.licence)),
+        "near duplicate": int(bool(record.near_duplicate_of)),
     }
-    return {what: count for what, count in present.items() if count and what not in said}
+    unsaid = Counter({what: count for what, count in present.items() if what not in said})
+    unsaid["other label"] += sum(one.lost_words for one in objects)
+    return +unsaid

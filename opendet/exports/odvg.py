@@ -11,7 +11,7 @@
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,20 +21,21 @@ from opendet.exports.grounding import (
     Regions,
     count_captions,
     count_unsaid,
+    count_words,
     exported_regions,
     grounding_of,
-    lists_names,
     says_name,
+    with_described,
 )
-from opendet.exports.objects import name_of
+from opendet.exports.groundingcap import CapRules, conversation_of, tags_of, without_doubles
+from opendet.exports.objects import count_lost_image, name_of, written_images
 from opendet.exports.whole_files import whole_files
-from opendet.record import Record
+from opendet.record import Record, Turn
 
 Dialect = Literal["groundingcap", "odvg-mmdet", "odvg-opengdino"]
 MAX_NEGATIVES = 85
 """Absent names a caption, as GroundingCap-1M has them at most."""
-PROMPT = "<image>\nDescribe the image in detail."
-"""What LLMDet asks, whatever the file says."""
+ALL = CapRules()
 JOINT = " . "
 """Between the phrases of Open-GroundingDino's captions."""
 
@@ -45,22 +46,35 @@ def write_odvg(
     *,
     dialect: Dialect,
     negatives: int = MAX_NEGATIVES,
+    rules: CapRules = ALL,
 ) -> Counter[str]:
     """Write the records, a line each, and count what the dialect has no place for.
 
-    `negatives` is how many absent names a list of names may have. Open-GroundingDino's loader fails
-    at an image without boxes: none is written.
+    `negatives` is how many absent names a list of names may have, `rules` say which images and
+    boxes GroundingCap's makers would keep. Open-GroundingDino's loader fails at an image without
+    boxes: none is written.
     """
     left_out: Counter[str] = Counter()
     with whole_files(folder) as file_of:
-        for record in records:
-            line = line_of(record, left_out, dialect=dialect, negatives=negatives)
-            if dialect == "odvg-opengdino" and not line["grounding"]["regions"]:
-                left_out["image (without boxes)"] += 1
+        for record in written_images(records, left_out, several=True):
+            of_line: Counter[str] = Counter()
+            line = line_of(record, of_line, dialect=dialect, negatives=negatives, rules=rules)
+            if problem := _problem_of(line, dialect, rules):
+                count_lost_image(record, problem, left_out)
                 continue
+            left_out += of_line
             text = json.dumps(line, ensure_ascii=False, allow_nan=False)
             file_of(f"odvg_{record.split}.jsonl").write(text.encode() + b"\n")
     return +left_out
+
+
+def _problem_of(line: Mapping[str, Any], dialect: Dialect, rules: CapRules) -> str:
+    """Why a line is better not written."""
+    regions = line["grounding"]["regions"]
+    if dialect == "odvg-opengdino":
+        return "" if regions else "without boxes"
+    boxes = {tuple(box_xyxy) for region in regions for box_xyxy in region["bbox"]}
+    return f"fewer than {rules.min_boxes} boxes" if len(boxes) < rules.min_boxes else ""
 
 
 def line_of(
@@ -69,30 +83,37 @@ def line_of(
     *,
     dialect: Dialect,
     negatives: int = MAX_NEGATIVES,
+    rules: CapRules = ALL,
 ) -> dict[str, Any]:
     """What a record's line says, its keys in the order of the dialect; adds to `left_out`."""
     regions = exported_regions(record, left_out)
-    for region in regions.values():
-        left_out["description"] += bool(region.description)
-        left_out["score"] += region.box_from.score is not None
+    left_out["score"] += sum(one.box_from.score is not None for one in regions.values())
     if dialect == "odvg-opengdino":
         grounding = _phrases_alone(record, regions, left_out)
     else:
         found = grounding_of(record, regions, left_out, negatives=negatives)
-        grounding = _with_spans(fit_to_loader(found, left_out), regions, left_out)
+        fit = fit_to_loader(with_described(found, regions), left_out)
+        fit, regions = without_doubles(fit, regions, rules.max_iou, left_out)
+        grounding = _with_spans(fit, regions, left_out)
     line: dict[str, Any] = {"filename": record.file, "height": record.height}
     line |= {"width": record.width, "grounding": grounding}
-    conversation = _conversation_of(record) if dialect == "groundingcap" else []
-    if conversation:
-        line["conversations"] = conversation
-    if record.tags and dialect == "groundingcap":
-        line["tags"] = list(record.tags)
-    if dialect != "groundingcap":
+    turns: tuple[Turn, ...] = ()
+    if dialect == "groundingcap":
+        if turns := conversation_of(record):
+            line["conversations"] = [{"from": one.speaker, "value": one.text} for one in turns]
+        if tags := tags_of(record, _phrases_of(grounding)):
+            line["tags"] = tags
+    else:
         left_out["conversation"] += bool(record.conversation)
         left_out["tag"] += len(record.tags)
-    said = (grounding["caption"], *(turn["value"] for turn in conversation))
-    count_captions(record, said, left_out)
+    count_captions(record, (grounding["caption"], *(turn.text for turn in turns)), left_out)
     return line
+
+
+def _phrases_of(grounding: Mapping[str, Any]) -> Iterator[str]:
+    for region in grounding["regions"]:
+        phrase = region["phrase"]
+        yield from [phrase] if isinstance(phrase, str) else phrase
 
 
 def fit_to_loader(grounding: Grounding, left_out: Counter[str]) -> Grounding:
@@ -126,6 +147,7 @@ def _mended(character: str) -> str:
 def _with_spans(grounding: Grounding, regions: Regions, left_out: Counter[str]) -> dict[str, Any]:
     """Caption and regions, a region for each of the phrases, with all of its boxes."""
     count_unsaid(regions, grounding.regions, left_out)
+    count_words(regions, grounding.words, left_out)
     items = []
     for one in grounding.spoken:
         phrases = [grounding.caption[start:end] for start, end in one.spans]
@@ -150,20 +172,7 @@ def _phrases_alone(record: Record, regions: Regions, left_out: Counter[str]) -> 
     called = {n: phrases.get(n) or name_of(region) for n, region in regions.items()}
     texts = {number: text for number, text in called.items() if text}
     count_unsaid(regions, texts, left_out)
+    count_words(regions, {number: [text] for number, text in texts.items()}, left_out)
     left_out["absent"] += len(record.absent)
     items = [{"bbox": list(regions[n].box_xyxy), "phrase": text} for n, text in texts.items()]
     return {"caption": JOINT.join(dict.fromkeys(texts.values())), "regions": items}
-
-
-def _conversation_of(record: Record) -> list[dict[str, str]]:
-    """The record's own, else the one question with the caption for an answer.
-
-    A list of names is no answer: a caption that the source brought along is.
-    """
-    if record.conversation:
-        return [{"from": turn.speaker, "value": turn.text} for turn in record.conversation]
-    caption = "" if lists_names(record) else record.caption
-    answer = caption or next(iter(record.source_captions), "")
-    if not answer:
-        return []
-    return [{"from": "human", "value": PROMPT}, {"from": "gpt", "value": answer}]

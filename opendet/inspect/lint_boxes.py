@@ -1,13 +1,12 @@
 """Rules for boxes: where loaders drop one in silence, or a model learns a wrong one."""
 
 import math
-from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterator
 
 from opendet.inspect.lint_kinds import Finding
+from opendet.inspect.lint_overlap import area_of, doubles_of, intersection_of
 from opendet.inspect.lint_view import GroundedImage, NamedBox, Span, plain
-from opendet.record import BoxXYXY
 
 MIN_SIDE = 1.0  # pixels; loaders drop what is smaller
 ROUNDING = 1e-3  # pixels over the edge that are no defect
@@ -31,11 +30,18 @@ def upright_boxes(image: GroundedImage) -> Iterator[Finding]:
 
 
 def visible_boxes(image: GroundedImage) -> Iterator[Finding]:
+    """What of a box is inside the image must be longer than a pixel.
+
+    Loaders keep one of a pixel to a digit; a build does not, since VOC's empty boxes are so long.
+    """
     for box in image.sound_boxes:
         x0, y0, x1, y1 = box.box_xyxy
         if x1 - x0 < MIN_SIDE or y1 - y0 < MIN_SIDE:
             said = f"it is {x1 - x0:g} by {y1 - y0:g} pixels: loaders drop it."
             yield Finding("box.tiny", box.part, said)
+        elif (shown := _shown(box, image)) and min(shown) <= MIN_SIDE:
+            said = f"{shown[0]:g} by {shown[1]:g} pixels of it are inside: a build drops it."
+            yield Finding("box.thin", box.part, said)
 
 
 def inside_boxes(image: GroundedImage) -> Iterator[Finding]:
@@ -82,7 +88,7 @@ def modest_boxes(image: GroundedImage) -> Iterator[Finding]:
         return
     frame = (0.0, 0.0, image.width, image.height)
     for box in image.sound_boxes:
-        share = _intersection(box.box_xyxy, frame) / _area(frame)
+        share = intersection_of(box.box_xyxy, frame) / area_of(frame)
         if share > WHOLE_IMAGE:
             yield Finding("box.whole_image", box.part, f"it covers {share:.1%} of the image.")
 
@@ -94,41 +100,17 @@ def enough_boxes(image: GroundedImage) -> Iterator[Finding]:
 
 
 def _doubles(boxes: list[NamedBox]) -> Iterator[tuple[NamedBox, NamedBox, float]]:
-    """Each box that doubles an earlier one that doubles none: the earlier, it, and their IoU.
-
-    An IoU above t leaves less than (1/t - 1) widths between the left edges, so that only boxes of
-    nearly the same left edge are compared.
-    """
-    if len(boxes) < 2:
-        return
-    kept: list[tuple[float, int]] = []  # left edge, index
-    for index, box in enumerate(boxes):
-        x0, _, x1, _ = box.box_xyxy
-        reach = (1 / DUPLICATE_IOU - 1) * (x1 - x0)
-        begin = bisect_left(kept, (x0 - reach, 0))
-        end = bisect_right(kept, (x0 + reach, index))
-        ious = ((_iou(boxes[i].box_xyxy, box.box_xyxy), i) for _, i in kept[begin:end])
-        iou, nearest = max(ious, default=(0.0, 0))
-        if iou > DUPLICATE_IOU:
-            yield boxes[nearest], box, iou
-        else:
-            insort(kept, (x0, index))
+    """Each box that doubles an earlier one that doubles none: the earlier, it, and their IoU."""
+    found = doubles_of([box.box_xyxy for box in boxes], DUPLICATE_IOU)
+    return ((boxes[early], boxes[late], iou) for late, early, iou in found)
 
 
-def _iou(first: BoxXYXY, second: BoxXYXY) -> float:
-    shared = _intersection(first, second)
-    union = _area(first) + _area(second) - shared
-    return shared / union if union > 0 else float(first == second)
-
-
-def _intersection(first: BoxXYXY, second: BoxXYXY) -> float:
-    wide = min(first[2], second[2]) - max(first[0], second[0])
-    high = min(first[3], second[3]) - max(first[1], second[1])
-    return max(wide, 0.0) * max(high, 0.0)
-
-
-def _area(box_xyxy: BoxXYXY) -> float:
-    return (box_xyxy[2] - box_xyxy[0]) * (box_xyxy[3] - box_xyxy[1])
+def _shown(box: NamedBox, image: GroundedImage) -> tuple[float, float] | None:
+    """Width and height of its part inside the image; None where it lies beside it."""
+    x0, y0, x1, y1 = box.box_xyxy
+    wide = min(x1, image.width or math.inf) - max(x0, 0.0)
+    high = min(y1, image.height or math.inf) - max(y0, 0.0)
+    return (wide, high) if wide > 0 and high > 0 else None
 
 
 def _corners(box: NamedBox) -> str:

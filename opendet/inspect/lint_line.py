@@ -7,31 +7,43 @@ import json
 import math
 import reprlib
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import Any
+
+from pydantic_core import from_json
 
 from opendet.inspect.lint_kinds import Finding
 from opendet.inspect.lint_view import GroundedImage, Name, NamedBox, Span, SpannedPhrase, cut
 from opendet.record import BoxXYXY, Turn
+from opendet.sources.listing import entry_of
 
+MAX_SIDE = 1 << 31
+"""Pixels; no file of an image has more."""
 Fields = dict[str, Any]
 
 
 def view_of_line(raw: bytes) -> tuple[GroundedImage | None, list[Finding]]:
     """The view of a line, None where there is nothing to look at, and what it departs in."""
+    refused: list[Finding] = []
     try:
-        fields = json.loads(raw.decode())
-    except UnicodeDecodeError as error:
-        return None, [Finding("line.not_utf8", "", f"{error}.")]
-    except RecursionError:
-        return None, [Finding("line.not_json", "", "it is nested too deep.")]
+        fields = from_json(raw)  # as the reader of builds has it
     except ValueError as error:
-        if not raw.strip():
-            return None, [Finding("line.blank", "", "there is nothing on this line.")]
-        return None, [Finding("line.not_json", "", f"{error}.")]
+        refused.append(Finding("line.refused", "", f"{error}."))
+        try:
+            fields = json.loads(raw.decode())
+        except UnicodeDecodeError as error:
+            return None, [Finding("line.not_utf8", "", f"{error}.")]
+        except RecursionError:
+            return None, [Finding("line.not_json", "", "it is nested too deep.")]
+        except ValueError as error:
+            if not raw.strip():
+                return None, [Finding("line.blank", "", "there is nothing on this line.")]
+            return None, [Finding("line.not_json", "", f"{error}.")]
     if not isinstance(fields, dict):
         said = f"it is {_shown(fields)}: expected one object for one image."
         return None, [Finding("line.not_object", "", said)]
-    return _LineReader().view_of(fields)
+    view, found = _LineReader().view_of(fields)
+    return view, refused + found
 
 
 class _LineReader:
@@ -50,6 +62,9 @@ class _LineReader:
         if not isinstance(grounding, dict) and not isinstance(detection, dict):
             self._note("annotation.missing", "", "it has no object `grounding` or `detection`.")
             return None, self.found
+        for name in ("grounding", "detection"):
+            if not isinstance(fields.get(name), dict | None):
+                self._note("annotation.malformed", name, f"`{name}` is {_told(fields, name)}.")
         caption = None
         if isinstance(grounding, dict):
             caption = self._caption(grounding)
@@ -82,7 +97,10 @@ class _LineReader:
     def _file(self, fields: Fields) -> str | None:
         name = fields.get("filename")
         if isinstance(name, str) and name.strip():
-            return name
+            file = str(PurePosixPath(name))  # one spelling of it, as the reader has it
+            if problem := "unusable file name" if file == "." else entry_of("", "", file).problem:
+                self._note("filename.unusable", "", f"{cut(name)!a} is no file's: {problem}.")
+            return file
         if name is None and "filename" in fields:
             self._note("filename.null", "", "`filename` is null.")
         else:
@@ -91,14 +109,14 @@ class _LineReader:
 
     def _side(self, fields: Fields, name: str) -> float | None:
         side = _number(fields.get(name))
-        if side is not None and math.isfinite(side) and side > 0:
+        if side is not None and 0 < side <= MAX_SIDE and side.is_integer():
             return side
         if name not in fields:
             self._note("size.missing", name, f"it has no `{name}`.")
         elif fields[name] is None:
             self._note("size.null", name, f"`{name}` is null: boxes cannot be checked.")
         else:
-            said = f"`{name}` is {_shown(fields[name])}: expected pixels above 0."
+            said = f"`{name}` is {_shown(fields[name])}: expected whole pixels above 0."
             self._note("size.invalid", name, said)
         return None
 
@@ -152,14 +170,20 @@ class _LineReader:
         return ()
 
     def _instance(self, part: str, instance: Fields) -> None:
-        category, label = instance.get("category"), _number(instance.get("label"))
-        name = category if isinstance(category, str) else f"label {label}"
-        if isinstance(category, str):
+        category, label = instance.get("category"), instance.get("label")
+        name = category if isinstance(category, str) else f"label {_shown(label)}"
+        if not isinstance(label, int | str | None) or isinstance(label, bool):
+            said = f"`label` is {_shown(label)}: expected a whole number or a text."
+            self._note("region.malformed", part, said)
+        elif isinstance(category, str):
             self._names.append(Name(part, category))
         elif category is not None:
             self._note("region.malformed", part, f"`category` is {_shown(category)}, no text.")
         elif label is None:
             self._note("region.phraseless", part, "it has neither `category` nor `label`.")
+        else:
+            said = f"label {_shown(label)} has no category: name the batch's `label_map`."
+            self._note("region.label_alone", part, said)
         if instance.get("bbox") is None:
             self._note("region.boxless", part, f"{name!r} has no box.")
         else:

@@ -3,6 +3,8 @@
 A rule that another one makes pointless is silent: an empty span is not a mismatch too.
 """
 
+from collections.abc import Iterator
+
 from opendet.inspect.lint_boxes import (
     enough_boxes,
     finite_boxes,
@@ -12,6 +14,7 @@ from opendet.inspect.lint_boxes import (
     upright_boxes,
     visible_boxes,
 )
+from opendet.inspect.lint_kinds import Finding
 from opendet.inspect.lint_spans import (
     apart_spans,
     matching_spans,
@@ -23,12 +26,14 @@ from opendet.inspect.lint_texts import (
     alternating_turns,
     clean_caption,
     filled_caption,
+    short_caption,
     shown_image,
     sound_names,
     spoken_turns,
     sure_texts,
 )
-from opendet.inspect.lint_view import Rule
+from opendet.inspect.lint_view import Rule, view_of_record
+from opendet.record import Record
 
 RULES: tuple[Rule, ...] = (
     finite_boxes,
@@ -44,6 +49,7 @@ RULES: tuple[Rule, ...] = (
     apart_spans,
     spoken_phrases,
     filled_caption,
+    short_caption,
     clean_caption,
     sure_texts,
     sound_names,
@@ -52,3 +58,11 @@ RULES: tuple[Rule, ...] = (
     spoken_turns,
 )
 """All rules that look at one image and need nothing else."""
+
+
+def findings_in(record: Record) -> Iterator[Finding]:
+    """Everything that the rules find in a record, as it would go into a shard."""
+    image, unfit = view_of_record(record)
+    yield from unfit
+    for rule in RULES:
+        yield from rule(image)

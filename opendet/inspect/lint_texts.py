@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from opendet.annotators.english import DETERMINERS, NUMBERS
+from opendet.curate.source_record import MAX_CAPTION
 from opendet.inspect.lint_kinds import Finding
 from opendet.inspect.lint_view import GroundedImage, cut
 
@@ -39,6 +40,12 @@ _SPECULATIVE = re.compile(
 def filled_caption(image: GroundedImage) -> Iterator[Finding]:
     if image.caption is not None and not image.caption.strip():
         yield Finding("caption.empty", "caption", "it has no words.")
+
+
+def short_caption(image: GroundedImage) -> Iterator[Finding]:
+    if image.caption is not None and len(image.caption) > MAX_CAPTION:
+        said = f"it has {len(image.caption)} characters, not {MAX_CAPTION}: a build drops it."
+        yield Finding("caption.too_long", "caption", said)
 
 
 def clean_caption(image: GroundedImage) -> Iterator[Finding]:

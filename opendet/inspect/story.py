@@ -64,6 +64,7 @@ def story_lines(story: Story) -> Iterator[str]:
         yield from _caption_lines(story.record)
         for index, region in enumerate(story.record.regions):
             yield from _region_lines(index, region)
+        yield from _name_lines(story.record)
     yield "stages"
     for chapter in story.chapters:
         yield f"  {chapter.stage:<10} {chapter.fate}{': ' if chapter.why else ''}{chapter.why}"
@@ -136,6 +137,17 @@ def _region_lines(index: int, region: Region) -> Iterator[str]:
     if region.agreement is not None:
         rival = f"; {region.rival!r} {region.rival_agreement:.3f}" if region.rival else ""
         yield f"  agreement  {region.agreement:.3f}{rival}, by {said_by(region.agreement_from)}"
+    if region.seconded is not None:
+        yield f"  seconded   {region.seconded:.3f}"
+    for what, checked in (("name", region.name_checked), ("box", region.box_checked)):
+        if checked is not None:
+            yield f"  verified   {what} by {said_by(checked)}"
+
+
+def _name_lines(record: Record) -> Iterator[str]:
+    for fate, judgements in (("absent", record.absent), ("partial", record.partial)):
+        for judged in judgements:
+            yield f"{fate:<10} {judged.name}, by {said_by(judged.judged_from)}"
 
 
 def said_by(provenance: Provenance | None) -> str:

@@ -6,6 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from opendet.answers.store import KindStats
 from opendet.console import printable
 from opendet.inspect.doctor import Check
 from opendet.inspect.stats import BuildStats, RecordStats, StageStats
@@ -70,6 +71,20 @@ def check_table(checks: Iterable[Check]) -> Table:
     for check in checks:
         mark = "ok" if check.well else "MISSING" if check.needed else "-"
         table.add_row(mark, check.name, printable(check.said))
+    return table
+
+
+def answers_table(kinds: Iterable[KindStats]) -> Table:
+    """What the answer store holds, kind by kind."""
+    columns = ("kind", "answers", "MB", "idle days", "model", "revision", "asked")
+    table = _table(columns, right=("answers", "MB", "idle days"))
+    for one in kinds:
+        about = dict(one.kind)
+        model = about.pop("model", None) or about.pop("name", "")
+        revision = about.pop("revision", "")
+        how = ", ".join(f"{key} {value}" for key, value in sorted(about.items()))
+        numbers = (f"{one.answers}", f"{one.bytes / 1e6:.1f}", f"{one.idle_days:.1f}")
+        table.add_row(one.name, *numbers, *map(printable, (str(model), str(revision), how)))
     return table
 
 

@@ -1,6 +1,7 @@
 """A batch of a card, listed: the one place that knows every format."""
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from opendet.files import sha256_of
@@ -40,6 +41,13 @@ READERS: dict[str, Callable[..., list[Entry]]] = {
 PARAMETERS = {"list": "names"}
 """Of fields whose name means something else in Python."""
 
+BY_FOLDER = ("folder", "voc", "yolo", "openimages")
+"""Formats whose images are those of a folder, where no list names them."""
+BOXLESS = ("folder",)
+"""Formats whose images need no boxes."""
+
+log = logging.getLogger(__name__)
+
 CHUNK = 256
 """Entries that are checked together. Scenes are drawn into a file per chunk, so that this number
 is part of where they lie."""
@@ -49,7 +57,7 @@ def list_batch(card: SourceCard, batch: Batch, project_root: Path) -> list[Entry
     """All entries of a batch, sorted by key, problems included.
 
     Raises ValueError, in one line, where a folder or an annotation file is missing, broken, or not
-    what its checksum says.
+    what its checksum says, and where nothing is listed at all.
     """
     if batch.format == "scenes":
         return _list_scenes(card, batch)
@@ -57,9 +65,44 @@ def list_batch(card: SourceCard, batch: Batch, project_root: Path) -> list[Entry
     check_folder(root / batch.images, card, batch)
     _check_sums(root, batch)
     if batch.format in ("voc", "visual_genome", "flickr30k"):
-        check_folder(root / batch.annotations, card, batch)
+        check_folder(root / batch.annotations, card, batch, key="annotations")
     asked = {PARAMETERS.get(name, name): getattr(batch, name) for name in USED[batch.format]}
-    return READERS[batch.format](root, batch=batch.name, **asked)
+    entries = READERS[batch.format](root, batch=batch.name, **asked)
+    if not entries:
+        where = "images" if batch.format in BY_FOLDER else "annotations"
+        where = "list" if batch.list else where
+        path = root / getattr(batch, where)
+        raise ValueError(f"{_of(card, batch)}: {path} lists no image: mend its `{where}`")
+    return entries
+
+
+def require_worth(
+    card: SourceCard,
+    batch: Batch,
+    *,
+    images: int,
+    boxes: int,
+    texts: int,
+    refused: Mapping[str, int],
+) -> None:
+    """Raises ValueError, in one line, where a batch as a whole is not what its card says.
+
+    That is where none of its images can be taken, or none has a box in a format that is for boxes,
+    and no text either: then a warning says so. `refused` counts reasons.
+    """
+    told = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
+    if not images:
+        raise ValueError(
+            f"{_of(card, batch)}: no image of it can be taken ({told}): mend it in source.yaml"
+        )
+    if boxes or batch.format in BOXLESS:
+        return
+    said = f"{_of(card, batch)}: none of its {images} images has a box"
+    if not texts:
+        raise ValueError(
+            f"{said}: mend its annotations, or say `format: folder` for images without any"
+        )
+    log.warning("%s, only texts", said)
 
 
 def chunks(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
@@ -81,16 +124,30 @@ def _list_scenes(card: SourceCard, batch: Batch) -> list[Entry]:
     ]
 
 
-def check_folder(folder: Path, card: SourceCard, batch: Batch) -> None:
-    """Raises ValueError, in one line that says how to mend it, where there is no such folder."""
+def check_folder(folder: Path, card: SourceCard, batch: Batch, *, key: str = "images") -> None:
+    """Raises ValueError, in one line that says how to mend it, where there is no such folder.
+
+    `key` is the batch's that names the folder below its root.
+    """
     if folder.is_dir():
         return
+    below = str(getattr(batch, key))
+    root = folder.parents[len(Path(below).parts) - 1] if Path(below).parts else folder
+    if root.is_dir():
+        file = " (it is a file)" if folder.exists() else ""
+        raise ValueError(
+            f"{_of(card, batch)}: no folder of {key} {folder}{file}: "
+            f"mend its `{key}`, {below}, in source.yaml"
+        )
     names = " and ".join(variables_of(batch.root))
-    mend = f"set {names}, or mend its root" if names else "mend its root"
+    mend = f"set {names}, or mend its `root`" if names else "mend its `root`"
     raise ValueError(
-        f"source {card.name}, batch {batch.name}: no folder {folder} (root is {batch.root}): "
-        f"{mend} in source.yaml"
+        f"{_of(card, batch)}: no folder {root} (root is {batch.root}): {mend} in source.yaml"
     )
+
+
+def _of(card: SourceCard, batch: Batch) -> str:
+    return f"source {card.name}, batch {batch.name}"
 
 
 def _check_sums(root: Path, batch: Batch) -> None:

@@ -30,6 +30,10 @@ Format = Literal[
 Split = Literal["train", "val", "test"]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_IN_BATCH = re.compile(r"batches\.\d+(?:\.|: )")
+_NO_BATCH = "batches: Tuple should have at least 1 item after validation, not 0"
+"""What pydantic says, too, where no batch is right."""
+_LONGEST_MISTAKE = 240
 _INHERITED = ("format", "root", "licence")
 _PATHS = ("images", "annotations", "captions", "list", "refs", "classes", "labels", "label_map")
 _NEEDED: dict[str, tuple[str, ...]] = {
@@ -45,7 +49,7 @@ USED: dict[str, tuple[str, ...]] = {
     "lvis": ("images", "annotations", "masks"),
     "generateu": ("images", "annotations"),
     "voc": ("images", "annotations", "list"),
-    "yolo": ("images", "annotations", "list"),
+    "yolo": ("images", "annotations", "list", "masks"),
     "visual_genome": ("images", "annotations"),
     "flickr30k": ("images", "annotations", "list", "sentence"),
     "refcoco": ("images", "annotations", "refs", "ref_split", "masks"),
@@ -86,7 +90,7 @@ class Batch(Section):
     """VOC, YOLO, Flickr30k, OpenImages: a text file with an image a line, below the root; empty for
     all images of the folder."""
     masks: bool = False
-    """COCO, LVIS, RefCOCO: whether the objects' masks are read too."""
+    """COCO, LVIS, RefCOCO, YOLO: whether the objects' masks are read too."""
     sentence: int = Field(0, ge=0, le=4)
     """Flickr30k: which of an image's captions is the grounded one."""
     refs: str = ""
@@ -182,11 +186,32 @@ class SourceCard(Section):
 def read_card(path: Path) -> SourceCard:
     """The card in a YAML file. Raises ValueError, in one line, for whatever is wrong with it."""
     try:
-        return SourceCard.model_validate(read_yaml(path))
+        return parse_card(read_yaml(path), path)
     except FileNotFoundError as error:
         raise ValueError(f"{path} is missing: a build needs a source card") from error
+
+
+def parse_card(data: Any, path: Path) -> SourceCard:
+    """The card that YAML's values are; raises ValueError, in one line that begins with `path`."""
+    try:
+        return SourceCard.model_validate(data)
     except ValidationError as error:
-        raise ValueError(f"{path}: {explain(error, SourceCard)}") from error
+        raise ValueError(f"{path}: {_mistakes_of(error)}") from error
+
+
+def _mistakes_of(error: ValidationError) -> str:
+    """Each of them once: what the card hands down is wrong in every batch that inherits it, and
+    batches that are wrong are not missing beside."""
+    places: dict[str, list[str]] = {}
+    for said in explain(error, SourceCard).replace("Value error, ", "").split("; "):
+        places.setdefault(_IN_BATCH.sub("", said), []).append(said)
+    if len(places) > 1:
+        places = {text: found for text, found in places.items() if text != _NO_BATCH}
+    told = []
+    for found in places.values():
+        again = len(found) - 1 if _IN_BATCH.match(found[0]) else 0
+        told.append(found[0][:_LONGEST_MISTAKE] + (f" (and in {again} more)" if again else ""))
+    return "; ".join(told)
 
 
 def expand(text: str) -> str:

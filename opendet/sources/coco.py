@@ -154,7 +154,8 @@ def boxes_of(
     data: Instances[Image, Instance, Category], path: Path
 ) -> Iterator[tuple[Id, AnnotatedBox]]:
     """Each object's image and box. Raises ValueError, naming the place, for an unknown category."""
-    words = {category.id: (category.words[0], category.words[1:]) for category in data.categories}
+    known = words_of_categories(data.categories, path)
+    words = {category: (first, tuple(others)) for category, (first, *others) in known.items()}
     for number, instance in enumerate(data.annotations):
         if instance.category_id not in words:
             raise ValueError(
@@ -204,6 +205,22 @@ def entries_of(
                 licence=licences.get(image.license, "") if image.license is not None else "",
             ),
         )
+
+
+def words_of_categories(categories: Iterable[Category], path: Path) -> dict[Id, tuple[str, ...]]:
+    """Category -> what its objects may be called.
+
+    Raises ValueError, naming the place, where two categories have one id: nobody knows which of
+    them a box of it is.
+    """
+    words: dict[Id, tuple[str, ...]] = {}
+    for number, category in enumerate(categories):
+        if words.setdefault(category.id, category.words) != category.words:
+            raise ValueError(
+                f"{path}: categories.{number}.id {category.id!r} belongs to "
+                f"{words[category.id][0]!r} already: give every category an id of its own"
+            )
+    return words
 
 
 def xyxy_of(x: float, y: float, width: float, height: float) -> BoxXYXY:

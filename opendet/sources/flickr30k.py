@@ -31,7 +31,7 @@ from opendet.sources.listing import (
     entry_of,
     in_order,
 )
-from opendet.sources.text_lines import read_lines
+from opendet.sources.text_lines import read_lines, without_suffix
 from opendet.sources.xml_file import read_xml
 
 BOXES, SENTENCES, UNRELATED = "Annotations", "Sentences", "UNRELATED_CAPTIONS"
@@ -80,9 +80,10 @@ def list_flickr30k(
         if not (folder / part).is_dir():
             raise ValueError(f"{folder} has no folder {part}: mend the batch in source.yaml")
     unrelated = _read_unrelated(folder / UNRELATED)
-    numbers = (
-        list(filter(None, read_lines(root / names))) if names else _numbers_in(folder / SENTENCES)
-    )
+    if names:
+        numbers = [without_suffix(line) for line in read_lines(root / names) if line]
+    else:
+        numbers = _numbers_in(folder / SENTENCES)
     return in_order(
         _annotated(
             entry_of(batch, images, f"{number}.jpg"), folder, number, sentence, unrelated[number]
@@ -117,7 +118,7 @@ def _annotated(
         sentences = _read_sentences(folder / SENTENCES / f"{number}.txt")
         size, boxes = _read_boxes(folder / BOXES / f"{number}.xml")
     except RefusedError as refusal:
-        return replace(entry, problem=refusal.reason)
+        return replace(entry, problem=refusal.reason, problem_detail=refusal.detail)
     labels = _labels_of(sentences.values())
     captions = {n: found for n, found in sentences.items() if n not in unrelated}
     chosen = captions.pop(choice if choice in captions else min(captions, default=-1), None)
@@ -173,7 +174,7 @@ def _read_sentences(path: Path) -> dict[int, Sentence]:
     if path.stat().st_size > MAX_SENTENCES_BYTES:
         raise RefusedError("broken annotation", f"{path.name} is no file of five sentences")
     try:
-        lines = path.read_text("utf-8").split("\n")
+        lines = path.read_text("utf-8-sig").split("\n")
         return {n: parse_sentence(line) for n, line in enumerate(lines) if line.strip()}
     except ValueError as error:
         raise RefusedError("broken annotation", f"{path.name}: {error}") from error
@@ -212,5 +213,5 @@ def _read_unrelated(path: Path) -> defaultdict[str, set[int]]:
         fields = line.split()
         if len(fields) != 2 or not fields[1].isdecimal():
             raise ValueError(f"{path}: entry {place} is not an image and a number: {line[:100]!r}")
-        unrelated[fields[0]].add(int(fields[1]) - 1)  # the file counts from 1
+        unrelated[without_suffix(fields[0])].add(int(fields[1]) - 1)  # the file counts from 1
     return unrelated

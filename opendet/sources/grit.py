@@ -1,16 +1,18 @@
 """GRIT (Kosmos-2): web captions whose noun chunks and referring expressions have boxes.
 
 Parquet, JSON lines or a JSON list, told by the first bytes. A chunk is [first character, one past
-the last, x0, y0, x1, y1, score], its box in [0, 1] of the image that `width` and `height` declare.
+the last, x0, y0, x1, y1, score], its box in [0, 1] of the image. `width` and `height` are those of
+the image on the web: img2dataset makes images smaller, so that only the form is compared.
 
-Images lie as img2dataset leaves them: `<key>.jpg`, or `<key[:5]>/<key>.jpg` in a folder a shard.
+Images lie as img2dataset leaves them: `<key>.jpg`, or `<key[:5]>/<key>.jpg` in a folder a shard. A
+key with a folder or an image's suffix, as exports have them, is the path itself.
 """
 
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import pyarrow as pa
@@ -28,9 +30,11 @@ from opendet.sources.listing import (
     key_of,
 )
 from opendet.sources.odvg import bare_phrase, first_problem, read_json_lines
+from opendet.sources.odvg_merge import SharedBoxes
 from opendet.typed_json import read_json
 
 _BATCH = 4096  # rows of a Parquet file in memory at a time
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _SHARD_DIGITS = 5  # of a key: the shard of img2dataset
 
 Chunk = tuple[int, int, float, float, float, float, float]
@@ -53,8 +57,9 @@ _COLUMNS = ("key", "caption", "width", "height", "noun_chunks", "ref_exps")
 def list_grit(root: Path, *, batch: str, images: str, annotations: str) -> list[Entry]:
     """An entry a row. `annotations` is a file, or a folder of Parquet or JSON lines files.
 
-    A noun chunk is a box with a phrase. A referring expression describes the box that it shares
-    with a noun chunk, else it is a box of its own. An image without a size has no boxes.
+    A noun chunk is a box with a phrase; chunks of one place are one box, which has all their words.
+    A referring expression describes the box of its place, or is a box of its own where there is
+    none; what else is said of a described box becomes a phrase of the caption.
 
     Raises ValueError, naming file and row, for what is not GRIT.
     """
@@ -115,40 +120,43 @@ def _parquet_rows(path: Path) -> Iterator[_Row]:
 
 
 def _entry_of(row: _Row, batch: str, images: str, present: frozenset[str]) -> Entry:
-    name = f"{row.key}.jpg"
-    in_shard = name not in present and row.key[:_SHARD_DIGITS] in present
+    named = PurePosixPath(row.key).suffix.lower() in _SUFFIXES
+    name = row.key if named else f"{row.key}.jpg"
+    in_shard = "/" not in name and name not in present and row.key[:_SHARD_DIGITS] in present
     file = f"{row.key[:_SHARD_DIGITS]}/{name}" if in_shard else name
-    entry = replace(
-        entry_of(batch, images, file), key=key_of(batch, name), caption=row.caption or ""
+    boxes, phrases = _grounded(row, row.caption or "")
+    return replace(
+        entry_of(batch, images, file),
+        key=key_of(batch, name),
+        caption=row.caption or "",
+        annotations=boxes,
+        phrases=phrases,
+        declared_size=(row.width, row.height) if row.width and row.height else None,
+        normalised=True,
     )
-    if not (row.width and row.height):
-        return entry
-    boxes, phrases = _grounded(row, row.width, row.height)
-    return replace(entry, annotations=boxes, phrases=phrases, declared_size=(row.width, row.height))
 
 
 def _grounded(
-    row: _Row, width: int, height: int
+    row: _Row, caption: str
 ) -> tuple[tuple[AnnotatedBox, ...], tuple[AnnotatedPhrase, ...]]:
-    caption = row.caption or ""
-    boxes: list[AnnotatedBox] = []
-    spoken: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    """The boxes, each place once, and the phrases that speak of them."""
+    shared = SharedBoxes()
+    spoken: defaultdict[tuple[int, int], dict[int, None]] = defaultdict(dict)
     for start, end, *corners, score in row.noun_chunks or ():
-        spoken[start, end].append(len(boxes))
         label = bare_phrase(_text_of(caption, start, end))
-        boxes.append(AnnotatedBox(_pixels(corners, width, height), label, score=score))
-    free = defaultdict(list)
-    for number, box in enumerate(boxes):
-        free[_place(box.box_xyxy)].append(number)
+        number = shared.add(AnnotatedBox(_place(corners), label, score=score))
+        spoken[start, end][number] = None
+    boxes = shared.boxes
+    numbers = {box.box_xyxy: number for number, box in enumerate(boxes)}
     for start, end, *corners, score in row.ref_exps or ():
-        box_xyxy = _pixels(corners, width, height)
-        text = _text_of(caption, start, end)
-        same = free[_place(box_xyxy)]
-        if same:
-            number = same.pop(0)
+        place, text = _place(corners), _text_of(caption, start, end)
+        number = numbers.setdefault(place, len(boxes))
+        if number == len(boxes):
+            boxes.append(AnnotatedBox(place, "", description=text, score=score))
+        elif not boxes[number].description:
             boxes[number] = replace(boxes[number], description=text)
-        else:
-            boxes.append(AnnotatedBox(box_xyxy, "", description=text, score=score))
+        elif boxes[number].description != text:
+            spoken[start, end][number] = None
     phrases = (AnnotatedPhrase(*span, tuple(numbers)) for span, numbers in spoken.items())
     return tuple(boxes), tuple(phrases)
 
@@ -157,11 +165,7 @@ def _text_of(caption: str, start: int, end: int) -> str:
     return caption[start:end] if 0 <= start < end else ""
 
 
-def _pixels(corners: Iterable[float], width: int, height: int) -> BoxXYXY:
-    x0, y0, x1, y1 = corners
-    return (x0 * width, y0 * height, x1 * width, y1 * height)
-
-
-def _place(box_xyxy: BoxXYXY) -> tuple[float, ...]:
-    """By which equal boxes are known, to a thousandth of a pixel."""
-    return tuple(round(side, 3) for side in box_xyxy)
+def _place(corners: Iterable[float]) -> BoxXYXY:
+    """Equal boxes are known by it, whatever their last digits."""
+    x0, y0, x1, y1 = (round(corner, 9) for corner in corners)
+    return x0, y0, x1, y1

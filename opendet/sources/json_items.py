@@ -33,7 +33,7 @@ def read_json_items(kind: type[T], path: Path, *, mend: str = "") -> Iterator[T]
 def _items(path: Path, mend: str) -> Iterator[Any]:
     number = 0
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for item in _objects_of(_Text(file)):
                 yield item
                 number += 1

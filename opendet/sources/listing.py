@@ -87,6 +87,8 @@ class Entry:
     """The number of a scene that is still to be drawn."""
     problem: str = ""
     """Why it cannot be taken, as far as that shows already."""
+    problem_detail: str = ""
+    """What of it concerns this image alone, such as the line that is broken."""
 
 
 def key_of(batch: str, name: str) -> str:
@@ -121,6 +123,19 @@ def in_order(entries: Iterable[Entry]) -> list[Entry]:
     return ordered
 
 
+def with_one_size(entry: Entry, sizes: Iterable[tuple[int, int] | None]) -> Entry:
+    """The entry of several lines with the size that they declare.
+
+    Where they declare different ones it is a problem: nobody knows which boxes are of which.
+    """
+    declared = list(dict.fromkeys(size for size in sizes if size))
+    if len(declared) > 1 and not entry.problem:
+        told = " and ".join(f"{width}x{height}" for width, height in declared[:2])
+        detail = f"{entry.file} has lines of {told}"
+        return replace(entry, problem="lines of different sizes", problem_detail=detail)
+    return replace(entry, declared_size=declared[0] if declared else None)
+
+
 def clean_text(text: str) -> str:
     """Without control characters and doubled spaces. Markup stays: it is data, never run."""
     return " ".join(_UNPRINTABLE.sub(" ", text).split())
@@ -129,6 +144,11 @@ def clean_text(text: str) -> str:
 def is_readable(text: str) -> bool:
     """Whether it has no control characters but tabs and newlines: fit to be kept to the letter."""
     return not _UNPRINTABLE.search(text.replace("\t", " ").replace("\n", " "))
+
+
+def with_newlines(text: str) -> str:
+    """Every line ends with a newline alone, and no character moves: its spans stay right."""
+    return text.replace("\r\n", " \n").replace("\r", "\n")
 
 
 def printable(name: str) -> str:

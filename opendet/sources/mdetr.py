@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from opendet.record import BoxXYXY
-from opendet.sources.coco import xyxy_of
+from opendet.sources.coco import Category, Id, words_of_categories, xyxy_of
 from opendet.sources.expressions import Expression, expression_of, joined
 from opendet.sources.listing import (
     MEND,
@@ -29,6 +29,8 @@ from opendet.sources.listing import (
     entry_of,
     in_order,
     is_readable,
+    with_newlines,
+    with_one_size,
 )
 from opendet.typed_json import read_json
 
@@ -47,12 +49,6 @@ class _Image:
 
 
 @dataclass(frozen=True, slots=True)
-class _Category:
-    id: int
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Annotation:
     image_id: int
     category_id: int
@@ -66,7 +62,7 @@ class _Annotation:
 class _File:
     images: tuple[_Image, ...]
     annotations: tuple[_Annotation, ...]
-    categories: tuple[_Category, ...]
+    categories: tuple[Category, ...]
 
 
 def list_mdetr(root: Path, *, batch: str, images: str, annotations: str) -> list[Entry]:
@@ -77,7 +73,7 @@ def list_mdetr(root: Path, *, batch: str, images: str, annotations: str) -> list
     """
     path = root / annotations
     data = read_json(_File, path, mend=MEND)
-    names = {category.id: category.name for category in data.categories}
+    names = {one: words[0] for one, words in words_of_categories(data.categories, path).items()}
     said_of = _annotations_by_image(data, names, path)
     by_file: defaultdict[str, list[_Image]] = defaultdict(list)
     for image in data.images:
@@ -93,7 +89,7 @@ def list_mdetr(root: Path, *, batch: str, images: str, annotations: str) -> list
 
 
 def _annotations_by_image(
-    data: _File, names: Mapping[int, str], path: Path
+    data: _File, names: Mapping[Id, str], path: Path
 ) -> dict[int, list[_Annotation]]:
     found: dict[int, list[_Annotation]] = {}
     for number, image in enumerate(data.images):
@@ -136,7 +132,7 @@ def _merged(
     entry: Entry,
     images: Sequence[_Image],
     said_of: Mapping[int, Sequence[_Annotation]],
-    names: Mapping[int, str],
+    names: Mapping[Id, str],
     problems: Counter[str],
 ) -> Entry:
     """The entry of a file with all that its expressions say."""
@@ -150,18 +146,14 @@ def _merged(
         ]
         expressions.append(_expression_of(image.caption, items, indices, problems))
     caption, phrases = joined(expressions)
-    width, height = images[0].width, images[0].height
-    return replace(
-        entry,
-        annotations=tuple(boxes.found),
-        caption=caption,
-        phrases=phrases,
-        declared_size=(width, height) if width and height else None,
+    sizes = [(one.width, one.height) if one.width and one.height else None for one in images]
+    return with_one_size(
+        replace(entry, annotations=tuple(boxes.found), caption=caption, phrases=phrases), sizes
     )
 
 
 def _box_of(
-    item: _Annotation, names: Mapping[int, str], caption: str, *, alone: bool
+    item: _Annotation, names: Mapping[Id, str], caption: str, *, alone: bool
 ) -> AnnotatedBox:
     words = (caption[max(start, 0) : end] for start, end in item.tokens_positive)
     return AnnotatedBox(
@@ -177,7 +169,7 @@ def _expression_of(
 ) -> Expression:
     """With a phrase per span. A caption without spans is one phrase as a whole, and so is one that
     has to be cleaned, for then its spans count no longer."""
-    text = caption.rstrip()
+    text = with_newlines(caption).rstrip()
     of_span: defaultdict[Span, list[int]] = defaultdict(list)
     for item, box in zip(items, boxes, strict=True):
         for start, end in item.tokens_positive:

@@ -3,6 +3,8 @@
 One reader for all dialects, since every line shows which it is of: GroundingCap-1M's and
 MMDetection's have the phrases' spans, Open-GroundingDino's has none: its phrases are looked for.
 
+A line may have phrases and detections: both are read, and a box of both is one.
+
 A box's label is its phrase from behind `a`, `the`, `two` and their like on, as loaders have it.
 A caption `name. name. ` is a list of names: those that no region has are absent, and the answer of
 the conversation, which then is the only text about the image, is kept as a caption.
@@ -10,10 +12,11 @@ the conversation, which then is the only text about the image, is kept as a capt
 
 import logging
 import re
+from codecs import BOM_UTF8
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
@@ -28,6 +31,7 @@ from opendet.sources.listing import (
     in_order,
     key_of,
 )
+from opendet.sources.odvg_merge import merged, with_words, words_of
 from opendet.typed_json import read_json
 
 NAME_END = ". "
@@ -97,6 +101,21 @@ class _Line:
     conversations: tuple[_Turn, ...] | None = None
     tags: tuple[str, ...] | None = None
 
+    @property
+    def file(self) -> str:
+        """One spelling of a file: `./a.jpg` is `a.jpg`, so that its lines find each other."""
+        return str(PurePosixPath(self.filename)) if self.filename else ""
+
+    @property
+    def boxes(self) -> int:
+        """How many the line has."""
+        grounded = sum(len(one.bbox) for one in self.grounding.regions) if self.grounding else 0
+        return grounded + (len(self.detection.instances) if self.detection else 0)
+
+    @property
+    def says_nothing(self) -> bool:
+        return self.grounding is None and self.detection is None and not self.conversations
+
 
 @dataclass(slots=True)
 class _Search:
@@ -134,9 +153,11 @@ def list_odvg(
     path = root / annotations
     times: Counter[str] = Counter()
     entries, missing = [], []
+    silent = 0
     for number, line in read_json_lines(_Line, path):
-        times[line.filename or ""] += 1
-        bare = _bare_entry(batch, images, line, number, times[line.filename or ""])
+        silent += line.says_nothing
+        times[line.file] += 1
+        bare = _bare_entry(batch, images, line, number, times[line.file])
         entry, lost = _entry_of(bare, line, names, f"{path}: line {number}")
         entries.append(entry)
         missing += [(number, phrase) for phrase in lost]
@@ -148,6 +169,8 @@ def list_odvg(
             missing[0][1],
             missing[0][0],
         )
+    if silent:
+        log.warning("%s: %d lines have neither grounding nor detection", path, silent)
     return in_order(merged(entries) if merge else entries)
 
 
@@ -161,6 +184,7 @@ def read_json_lines(kind: type[T], path: Path) -> Iterator[tuple[int, T]]:
     try:
         with path.open("rb") as file:
             for number, text in enumerate(file, 1):
+                text = text.removeprefix(BOM_UTF8) if number == 1 else text
                 if text.strip():
                     yield number, adapter.validate_json(text)
     except FileNotFoundError as error:
@@ -219,18 +243,6 @@ def unspoken_names(caption: str, spans: Iterable[Span]) -> tuple[str, ...] | Non
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def merged(entries: Iterable[Entry]) -> list[Entry]:
-    """One entry a file, with the lines' captions one below the other.
-
-    A box of several lines becomes one, which has all their words.
-    """
-    by_file: defaultdict[str, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        # an entry without a file is of no image that another could share
-        by_file[entry.file or entry.key].append(entry)
-    return [_merge(group) if len(group) > 1 else group[0] for group in by_file.values()]
-
-
 def _lower(text: str) -> str:
     """In lower case, character by character where a capital would become two."""
     lower = text.lower()
@@ -241,11 +253,12 @@ def _lower(text: str) -> str:
 
 def _bare_entry(batch: str, images: str, line: _Line, number: int, time: int) -> Entry:
     """A null byte, which no file's name has, keeps further keys apart from those of files."""
-    if not line.filename:
-        return Entry(key_of(batch, f"\0line {number}"), batch, "", problem="no file name")
-    entry = entry_of(batch, images, line.filename)
+    if not line.file:
+        bare = Entry(key_of(batch, f"\0line {number}"), batch, "", problem="no file name")
+        return replace(bare, problem_detail=f"line {number}, which has {line.boxes} boxes")
+    entry = entry_of(batch, images, line.file)
     if time > 1:
-        entry = replace(entry, key=key_of(batch, f"{time}\0{line.filename}"))
+        entry = replace(entry, key=key_of(batch, f"{time}\0{line.file}"))
     return replace(
         entry,
         declared_size=(line.width, line.height) if line.width and line.height else None,
@@ -259,22 +272,22 @@ def _entry_of(
     conversation = tuple(Turn(turn.speaker, turn.value) for turn in line.conversations or ())
     entry = replace(entry, tags=line.tags or (), conversation=conversation)
     answers = tuple(turn.text for turn in conversation if turn.speaker == "gpt" and turn.text)
+    instances = line.detection.instances if line.detection else ()
+    detected = tuple(
+        AnnotatedBox(one.bbox, _category_of(one, names, f"{place}: detection.instances.{n}"))
+        for n, one in enumerate(instances)
+    )
     if line.grounding is None:
-        instances = line.detection.instances if line.detection else ()
-        boxes = tuple(
-            AnnotatedBox(one.bbox, _category_of(one, names, f"{place}: detection.instances.{n}"))
-            for n, one in enumerate(instances)
-        )
-        return replace(entry, annotations=boxes, captions=answers[:1]), []
-    return _grounded(entry, line.grounding, answers[:1])
+        return replace(entry, annotations=detected, captions=answers[:1]), []
+    return _grounded(entry, line.grounding, detected, answers[:1])
 
 
 def _grounded(
-    entry: Entry, grounding: _Grounding, answer: tuple[str, ...]
+    entry: Entry, grounding: _Grounding, detected: Iterable[AnnotatedBox], answer: tuple[str, ...]
 ) -> tuple[Entry, list[str]]:
     phrases, missing = _phrases_of(grounding)
-    boxes = tuple(_boxes_of(grounding.regions))
-    present = _words_of(boxes)
+    boxes = _with_detected(tuple(_boxes_of(grounding.regions)), detected)
+    present = words_of(boxes)
     names = unspoken_names(grounding.caption, [(one.start, one.end) for one in phrases])
     entry = replace(
         entry,
@@ -305,6 +318,22 @@ def _boxes_of(regions: Iterable[_Region]) -> Iterator[AnnotatedBox]:
             yield AnnotatedBox(box_xyxy, label, other_labels=tuple(others))
 
 
+def _with_detected(
+    boxes: Sequence[AnnotatedBox], detected: Iterable[AnnotatedBox]
+) -> tuple[AnnotatedBox, ...]:
+    """The boxes of phrases, which keep their numbers, and those that were only detected; one that
+    is both has the words of both."""
+    whole = list(boxes)
+    numbers = {box.box_xyxy: number for number, box in reversed(list(enumerate(boxes)))}
+    for box in detected:
+        number = numbers.setdefault(box.box_xyxy, len(whole))
+        if number < len(boxes):
+            whole[number] = with_words(whole[number], box)
+        else:
+            whole.append(box)
+    return tuple(whole)
+
+
 def _phrases_of(grounding: _Grounding) -> tuple[list[AnnotatedPhrase], list[str]]:
     """The spans that regions bring along, then those found; and the phrases not found."""
     search = _Search(grounding.caption)
@@ -325,54 +354,3 @@ def _phrases_of(grounding: _Grounding) -> tuple[list[AnnotatedPhrase], list[str]
                 missing.append(phrase)
     searched = [AnnotatedPhrase(*span, tuple(numbers)) for span, numbers in found.items()]
     return given + searched, missing
-
-
-def _merge(group: Sequence[Entry]) -> Entry:
-    boxes: dict[BoxXYXY, AnnotatedBox] = {}
-    numbers: dict[BoxXYXY, int] = {}
-    captions: list[str] = []
-    phrases: list[AnnotatedPhrase] = []
-    place = 0
-    for entry in group:
-        for box in entry.annotations:
-            boxes[box.box_xyxy] = _with_words(boxes.get(box.box_xyxy, box), box)
-            numbers.setdefault(box.box_xyxy, len(numbers))
-        own = [numbers[box.box_xyxy] for box in entry.annotations]
-        phrases += (_moved(phrase, entry.caption, place, own) for phrase in entry.phrases)
-        if entry.caption:
-            captions.append(entry.caption)
-            place += len(entry.caption) + len("\n")
-    present = _words_of(boxes.values())
-    absent = _of_all(entry.absent for entry in group)
-    return replace(
-        group[0],
-        annotations=tuple(boxes.values()),
-        caption="\n".join(captions),
-        phrases=tuple(phrases),
-        captions=_of_all(entry.captions for entry in group),
-        tags=_of_all(entry.tags for entry in group),
-        conversation=next((entry.conversation for entry in group if entry.conversation), ()),
-        absent=tuple(name for name in absent if name.lower() not in present),
-    )
-
-
-def _moved(phrase: AnnotatedPhrase, caption: str, by: int, own: Sequence[int]) -> AnnotatedPhrase:
-    """A span outside its own caption stays outside, and out of the next one."""
-    if not 0 <= phrase.start < phrase.end <= len(caption):
-        return replace(phrase, start=-1, end=-1)
-    boxes = tuple(dict.fromkeys(own[box] for box in phrase.boxes))
-    return AnnotatedPhrase(by + phrase.start, by + phrase.end, boxes)
-
-
-def _words_of(boxes: Iterable[AnnotatedBox]) -> set[str]:
-    """All that boxes are called, in lower case."""
-    return {word.lower() for box in boxes for word in (box.label, *box.other_labels)}
-
-
-def _with_words(box: AnnotatedBox, other: AnnotatedBox) -> AnnotatedBox:
-    words = dict.fromkeys((*box.other_labels, other.label, *other.other_labels))
-    return replace(box, other_labels=tuple(word for word in words if word != box.label))
-
-
-def _of_all(texts: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(text for some in texts for text in some))

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 
 from opendet.sources.folder import files_below
 from opendet.sources.listing import MEND, AnnotatedBox, Entry, entry_of, in_order
-from opendet.sources.text_lines import read_lines
+from opendet.sources.text_lines import read_lines, without_suffix
 
 BOX_COLUMNS = ("ImageID", "LabelName", "XMin", "YMin", "XMax", "YMax", "IsGroupOf")
 LABEL_COLUMNS = ("ImageID", "LabelName", "Confidence")
@@ -56,7 +56,7 @@ def list_openimages(
     """
     files = sorted(files_below(root / images))
     if names:
-        files = _listed_files(files, _read_ids(root / names))
+        files = _files_of_ids(files, _read_ids(root / names))
     said = {_id_of(file): _Said() for file in files}
     known = _read_classes(root / classes)
     _add_boxes(said, root / annotations, known, classes)
@@ -178,8 +178,9 @@ def _id_of(file: str) -> str:
     return PurePosixPath(file).stem
 
 
-def _listed_files(found: Iterable[str], ids: Iterable[str]) -> list[str]:
-    """The files of the ids; an id without a file stays in, and is missed later."""
+def _files_of_ids(found: Iterable[str], ids: Iterable[str]) -> list[str]:
+    """The files of the ids, in whatever folder; an id without a file stays in, and is missed
+    later."""
     by_id: defaultdict[str, list[str]] = defaultdict(list)
     for file in found:
         by_id[_id_of(file)].append(file)
@@ -187,6 +188,6 @@ def _listed_files(found: Iterable[str], ids: Iterable[str]) -> list[str]:
 
 
 def _read_ids(path: Path) -> list[str]:
-    """A line is an id, or has its subset before it, as OpenImages' downloader wants it:
-    `train/f9e0434389a1d4dd`."""
-    return [line.rpartition("/")[2] for line in read_lines(path) if line]
+    """A line is an id or its file; it may have its subset before it, as OpenImages' downloader
+    wants it: `train/f9e0434389a1d4dd`."""
+    return [without_suffix(line.rpartition("/")[2]) for line in read_lines(path) if line]

@@ -6,15 +6,13 @@ end one past the last pixel, so 1 is taken from xmin and ymin and nothing from x
 """
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 from opendet.sources.folder import files_below
 from opendet.sources.listing import AnnotatedBox, Entry, RefusedError, entry_of, in_order
-from opendet.sources.text_lines import read_lines
+from opendet.sources.text_lines import listed_files, read_lines
 from opendet.sources.xml_file import read_xml
 
 # VOC's lists of one class have 1, -1 or 0 behind each name
@@ -36,7 +34,7 @@ def list_voc(
     """The images that the list `names` has, or all of the folder; the XML is read later."""
     found = sorted(files_below(root / images))
     if names:
-        found = _listed_files(found, _read_names(root / names))
+        found = listed_files(found, _read_names(root / names))
     return in_order(
         replace(
             entry_of(batch, images, file),
@@ -68,14 +66,6 @@ def _box_of(item: ElementTree.Element) -> AnnotatedBox:
         raise ValueError("an object without bndbox")
     x0, y0, x1, y1 = (float(corner or "") for corner in corners)
     return AnnotatedBox((x0 - 1, y0 - 1, x1, y1), item.findtext("name") or "")
-
-
-def _listed_files(found: Iterable[str], names: Iterable[str]) -> list[str]:
-    """The files of the listed names; a name without a file stays in, and is missed later."""
-    by_stem: defaultdict[str, list[str]] = defaultdict(list)
-    for file in found:
-        by_stem[str(PurePosixPath(file).with_suffix(""))].append(file)
-    return [file for name in names for file in by_stem.get(name, [f"{name}.jpg"])]
 
 
 def _read_names(path: Path) -> list[str]:

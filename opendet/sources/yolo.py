@@ -1,14 +1,17 @@
 """YOLO: a text file per image, a line per object, and a file of class names.
 
-A line is `class cx cy w h`, or `class x1 y1 x2 y2 x3 y3 ...` for an object's outline, which becomes
-its mask; a detector's results have a score behind it. The numbers are parts of the image's width
-and height. Keypoints cannot be told from an outline, so data that declare them are not read.
+A line is `class cx cy w h`, or `class x1 y1 x2 y2 x3 y3 ...` for an object's outline; a detector's
+results have a score behind it. The numbers are parts of the image's width and height. An outline
+becomes the box around it, and, where masks are asked for, a mask; but four corners with right
+angles are how tools write a box among outlines, or an oriented box, and are no mask. Keypoints
+cannot be told from an outline, so data that declare them are not read.
 
 They are parts of the upright image: YOLO's tools open images through OpenCV, which turns them as
 EXIF says, and turn the sizes that they read from headers themselves.
 """
 
 import logging
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -46,7 +49,13 @@ class _DataYaml:
 
 
 def list_yolo(
-    root: Path, *, batch: str, images: str, annotations: str, names: str = ""
+    root: Path,
+    *,
+    batch: str,
+    images: str,
+    annotations: str,
+    names: str = "",
+    masks: bool = False,  # noqa: ARG001  the labels are read later
 ) -> list[Entry]:
     """The images that the text file `names` has, or all of the folder, with their label files,
     which are read later by `read_yolo`.
@@ -90,9 +99,10 @@ def read_class_names(path: Path) -> dict[int, str]:
 
 
 def read_yolo(
-    path: Path, size: tuple[int, int], names: Mapping[int, str]
+    path: Path, size: tuple[int, int], names: Mapping[int, str], *, masks: bool = False
 ) -> tuple[AnnotatedBox, ...]:
-    """The objects of one label file; `size` is the upright image's width and height.
+    """The objects of one label file; `size` is the upright image's width and height. With `masks`
+    outlines become masks too.
 
     Raises RefusedError for a file that is missing, is not YOLO's, or has a class without a name.
     """
@@ -104,11 +114,12 @@ def read_yolo(
         lines = path.read_text("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise _broken(f"{path.name} is not UTF-8 at byte {error.start}") from error
-    return tuple(
+    objects = (
         _object_of(line.split(), size, names, f"{path.name}, line {number}")
         for number, line in enumerate(lines, 1)
         if line.strip()
     )
+    return tuple(one if masks else replace(one, mask=None) for one in objects)
 
 
 def _object_of(
@@ -124,7 +135,21 @@ def _object_of(
     outline = _outline_of(parts, size)
     xs, ys = outline[::2], outline[1::2]
     box_xyxy = (min(xs), min(ys), max(xs), max(ys))
-    return AnnotatedBox(box_xyxy, name, score=score, mask=(outline,))
+    mask = None if _is_rectangle(outline) else (outline,)
+    return AnnotatedBox(box_xyxy, name, score=score, mask=mask)
+
+
+def _is_rectangle(outline: Polygon) -> bool:
+    """Whether it has four corners, the first perhaps once more, and right angles to a pixel."""
+    points = list(zip(outline[::2], outline[1::2], strict=True))
+    if len(points) == 5 and points[0] == points[4]:
+        points.pop()
+    if len(points) != 4:
+        return False
+    (ax, ay), (bx, by), (cx, cy), (dx, dy) = points
+    # a parallelogram whose diagonals are equally long
+    middles = max(abs(ax + cx - bx - dx), abs(ay + cy - by - dy)) / 2
+    return max(middles, abs(math.hypot(cx - ax, cy - ay) - math.hypot(dx - bx, dy - by))) <= 1
 
 
 def _numbers_of(words: Sequence[str], place: str) -> list[float]:

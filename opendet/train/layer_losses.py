@@ -48,7 +48,8 @@ class LayerLosses:
     def of_decoder(
         self, layer: LayerOutput, valid: Tensor, match: Matches, alignment: Tensor | None
     ) -> dict[str, Cost]:
-        """A decoder layer's. alignment (B, Q, M) logits, where there is an aligner."""
+        """A decoder layer's. alignment (B, Q, M + K) logits, where there is an aligner: of the
+        objects' names, then of the wrong ones."""
         l1, giou, iou = self._boxes(layer, match)
         wanted = torch.zeros_like(layer.logits)
         wanted[match.images, match.queries] = self._object_targets(layer, match, alignment, iou)
@@ -120,11 +121,25 @@ class LayerLosses:
 
     def _alignment(self, logits: Tensor, judged: Tensor, match: Matches) -> Cost:
         """Matched queries against their object's row, all others against nothing."""
-        targets = torch.zeros_like(logits)  # (B, Q, M)
+        own = logits[..., : self.truths.there.shape[1]]  # (B, Q, M)
+        targets = torch.zeros_like(own)
         targets[match.images, match.queries] = self._same[match.images, match.targets]
         counted = judged[:, :, None] & self.truths.texted[:, None]
+        if self.truths.excused is not None:
+            free = torch.ones_like(judged)
+            free[match.images, match.queries] = False
+            counted &= ~(free[:, :, None] & self.truths.excused[:, None])
         counted[match.images, match.queries] &= self._counted[match.images, match.targets]
-        loss = alignment_loss(logits, targets, counted, modulation=self.config.align_modulation)
+        loss = alignment_loss(own, targets, counted, modulation=self.config.align_modulation)
+        loss = loss + self._misnamed(logits[..., own.shape[2] :], judged)
         if self.config.align_over == "cells":
             return Cost(loss, targets[counted].sum())
         return Cost(loss, self.truths.texted[match.images, match.targets].sum())
+
+    def _misnamed(self, logits: Tensor, judged: Tensor) -> Tensor | float:
+        """(B, Q, K) of the wrong names, which no query shows."""
+        if self.truths.wrong is None:
+            return 0.0
+        counted = judged[:, :, None] & self.truths.wrong.there[:, None]
+        nothing = torch.zeros_like(logits)
+        return alignment_loss(logits, nothing, counted, modulation=self.config.align_modulation)

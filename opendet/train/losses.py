@@ -109,12 +109,19 @@ def box_losses(predicted_cxcywh: Tensor, target_cxcywh: Tensor) -> tuple[Tensor,
 
 
 def contrast_loss(
-    prompts: Tensor, own: Tensor, others: Tensor, *, temperature: float, same: float
+    prompts: Tensor,
+    own: Tensor,
+    others: Tensor,
+    *,
+    temperature: float,
+    same: float,
+    counted: Tensor | None = None,
 ) -> Tensor:
     """Sum over the prompts of the cross-entropy of their own text among (K, D_t) others.
 
     prompts, own (P, D_t); all are unit vectors, and no gradient goes to texts. Of the others those
-    whose cosine with its own text is above `same` are left out.
+    whose cosine with its own text is above `same` are left out, and those that `counted` (P, K)
+    says do not count for a prompt.
     """
     with torch.autocast(prompts.device.type, enabled=False):
         prompts, own, others = prompts.float(), own.float().detach(), others.float().detach()
@@ -122,6 +129,8 @@ def contrast_loss(
         wrong = prompts @ others.T / temperature  # (P, K)
         # its own among the others is 1 but for rounding, whatever `same` is
         wrong = wrong.masked_fill(own @ others.T > min(same, 0.999), -torch.inf)
+        if counted is not None:
+            wrong = wrong.masked_fill(~counted, -torch.inf)
         return (torch.cat((right, wrong), -1).logsumexp(-1, keepdim=True) - right).sum()
 
 

@@ -143,12 +143,14 @@ def _contrast(
     if truths.texts is None or text is None:
         return Cost(prompts.sum() * 0.0, 0)
     taught, teachers = _teachers(named, truths.texts, truths)
+    rows, counted = _others(text, truths, draws, most=config.contrast_names)
     loss = contrast_loss(
         prompts[taught],
         teachers,
-        _others(text, draws, most=config.contrast_names).to(teachers.device),
+        text.matrix[rows.to(text.matrix.device)].to(teachers.device),
         temperature=config.contrast_temperature,
         same=config.align_threshold,
+        counted=counted.to(teachers.device)[named.images[taught]],
     )
     return Cost(loss, taught.sum())
 
@@ -159,13 +161,27 @@ def _teachers(named: Named, texts: Tensor, truths: Truths) -> tuple[Tensor, Tens
     return taught, texts[named.images, named.targets][taught]
 
 
-def _others(text: TextVectors, draws: StepDraws, *, most: int) -> Tensor:
-    """(K, D_t) vectors of all names, or of so many: of a step, not of an image, the same on every
-    rank."""
+def _others(
+    text: TextVectors, truths: Truths, draws: StepDraws, *, most: int
+) -> tuple[Tensor, Tensor]:
+    """(K,) rows of all names, or of so many, and (B, K) whether they count for an image.
+
+    So many: drawn for a step, not for an image, the same on every rank. Of the names that are known
+    to be absent those that were not drawn come last, each for the images that say so alone.
+    """
+    images = len(truths.keys)
     if len(text) <= most:
-        return text.matrix
+        return torch.arange(len(text)), torch.ones(images, len(text), dtype=torch.bool)
     rows = torch.randperm(len(text), generator=draws.of("", "contrast"))[:most]
-    return text.matrix[rows.to(text.matrix.device)]
+    counted = torch.ones(images, most, dtype=torch.bool)
+    if truths.wrong is None:
+        return rows, counted
+    drawn = frozenset(rows.tolist())
+    own = [frozenset(text.rows(names).tolist()) - drawn for names in truths.wrong.absent]
+    further = sorted(frozenset().union(*own))
+    count = torch.tensor([[row in known for row in further] for known in own], dtype=torch.bool)
+    rows = torch.cat((rows, torch.tensor(further, dtype=torch.int64)))
+    return rows, torch.cat((counted, count.reshape(images, len(further))), 1)
 
 
 def _captions(

@@ -21,6 +21,7 @@ from opendet.train.objective_config import ObjectiveConfig
 from opendet.train.randomness import StepDraws
 from opendet.train.text_vectors import TextVectors
 from opendet.train.truths import Truths, read_truths
+from opendet.train.wrong_names import with_wrong_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,9 @@ class Objective:
         truths = read_truths(
             batch, self.text, draws, pseudo_box_weight=self.config.pseudo_box_weight
         )
+        truths = with_wrong_names(truths, batch, self.text, draws, self.config)
         alignments = _align(detector, output, truths)
-        matches = self._match(detector, output, truths, alignments)
+        matches = self._match(detector, output, truths, _of_objects(alignments, truths))
         costs = self._layer_costs(output, truths, matches, alignments)
         named = draw_named(matches[-1], truths, draws, most=self.config.named_objects)
         costs += naming_costs(
@@ -162,13 +164,23 @@ def part_weights(config: ObjectiveConfig) -> dict[str, float]:
 
 
 def _align(detector: OpenDetector, output: DetectorOutput, truths: Truths) -> list[Tensor | None]:
-    """Of every decoder layer (B, Q, M) logits; None without an aligner or a teacher."""
+    """Of every decoder layer (B, Q, M + K) logits, of the objects' names and of the wrong ones;
+    None without an aligner or a teacher."""
     if truths.texts is None or not len(detector.aligners):
         return [None] * len(output.layers)
+    texts = truths.texts
+    if truths.wrong is not None:
+        texts = torch.cat((texts, truths.wrong.texts), 1)
     return [
-        aligner(layer.queries, truths.texts)
+        aligner(layer.queries, texts)
         for aligner, layer in zip(detector.aligners, output.layers, strict=True)
     ]
+
+
+def _of_objects(alignments: Sequence[Tensor | None], truths: Truths) -> list[Tensor | None]:
+    """(B, Q, M) of each: wrong names have no part in the matching."""
+    objects = truths.there.shape[1]
+    return [None if one is None else one[..., :objects] for one in alignments]
 
 
 def _name_logits(layer: LayerOutput, alignment: Tensor | None, truths: Truths) -> Tensor:

@@ -55,6 +55,17 @@ class ObjectiveConfig(Section):
     """The sum is divided by the positive cells, or by the matched queries as GenerateU does: under
     MAL those are fewer, and the boxes starve."""
     align_weight: NonNegativeFloat = 2.0
+    pseudo_negatives: NonNegativeInt = 0
+    """So many names for each image, drawn from all that are taught, that none of its queries may be
+    aligned with: OWL-ST's, which takes about 50. Without them an image's own names are all that
+    its queries are told apart from."""
+    absent_names: bool = False
+    """Whether the names that a record says are absent (LVIS's negatives, hard ones that a verifier
+    kept) are wrong for all queries of that image, and always among those that its prompts are
+    contrasted with. They are then of the vocabulary that training teaches."""
+    partial_names: bool = False
+    """Whether a query without an object may show a name of which the record says that more is there
+    than has a box (LVIS's not exhaustive ones): it is no wrong name for it then."""
 
     naming_weight: NonNegativeFloat = 1.0
     """Cross-entropy of the names that the T5 writes for matched queries."""

@@ -100,7 +100,7 @@ def train(
         if not ranks.led(ranks.leads and _finished(place)):
             shards = ShardSet.open(shards_folder, split=recipe.loader.split)
             _require_lessons(shards, recipe)
-            names = names_of(shards)
+            names = names_of(shards, absent=recipe.objective.absent_names)
             with ranks.leader_first():
                 last = _last_checkpoint(place)
                 vectors = _vectors(names, clip, template, place)

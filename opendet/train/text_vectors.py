@@ -38,8 +38,11 @@ class TextVectors:
 
     def of(self, names: Sequence[str]) -> Tensor:
         """(N, D_t). Raises KeyError for a name that the build does not teach."""
-        rows = torch.tensor([self._rows[name] for name in names], dtype=torch.int64)
-        return self.matrix[rows.to(self.matrix.device)]
+        return self.matrix[self.rows(names).to(self.matrix.device)]
+
+    def rows(self, names: Sequence[str]) -> Tensor:
+        """(N,) int64. Raises KeyError for a name that the build does not teach."""
+        return torch.tensor([self._rows[name] for name in names], dtype=torch.int64)
 
     def __contains__(self, name: object) -> bool:
         return name in self._rows
@@ -60,15 +63,15 @@ class TextVectors:
         return {name: row for row, name in enumerate(self.names)}
 
 
-def names_of(shards: ShardSet) -> list[str]:
-    """Every name of a kept region, once, in alphabetical order."""
-    names = {
-        name
-        for index in range(len(shards))
-        for region in shards.record(index).regions
-        if region.kept
-        for name in region.names
-    }
+def names_of(shards: ShardSet, *, absent: bool = False) -> list[str]:
+    """Every name of a kept region, once, in alphabetical order; with `absent` those too that a
+    record says are not there."""
+    names: set[str] = set()
+    for index in range(len(shards)):
+        record = shards.record(index)
+        names.update(name for region in record.regions if region.kept for name in region.names)
+        if absent:
+            names.update(judged.name for judged in record.absent)
     return sorted(names)
 
 

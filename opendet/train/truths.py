@@ -12,6 +12,7 @@ from torch import Tensor
 from opendet.data.batch import Batch
 from opendet.train.randomness import StepDraws
 from opendet.train.text_vectors import TextVectors
+from opendet.train.wrong_names import WrongNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,11 @@ class Truths:
     """(B,) what the places of an image's boxes count."""
     captions: tuple[str | None, ...]
     """For each image that is not searched its caption."""
+    wrong: WrongNames | None = None
+    """What no query of an image may be called; None where nobody asks."""
+    excused: Tensor | None = None
+    """(B, M) True for an object whose name an unmatched query may show too; None where nobody
+    asks."""
 
     @property
     def counts(self) -> Tensor:

@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from opendet.annotators.answers import Cleaned, clean_answer
 from opendet.annotators.language import is_english
 from opendet.annotators.markdown import flattened
+from opendet.annotators.object_list import object_list
 
 REASONS = {
     *("chat", "cut", "empty", "language", "overlong", "refusal", "repetition", "speculation")
@@ -82,6 +84,7 @@ def test_refusals_leave_nothing(text: str) -> None:
     cleaned = clean_answer(text)
     assert cleaned.text == ""
     assert "refusal" in cleaned.reasons
+    assert object_list(text) == ()
 
 
 @pytest.mark.parametrize(
@@ -114,6 +117,34 @@ def test_refusals_leave_nothing(text: str) -> None:
 )
 def test_guesses_are_cut_and_never_claimed(text: str, cleaned: str) -> None:
     assert clean_answer(text) == Cleaned(cleaned, ("speculation",))
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("This appears to be a red mug on a table.", "A red mug on a table."),
+        ("appears to be a mug", "A mug"),
+        ("It could be a cup, possibly of tin.", "A cup."),
+        ("The object in this region is likely a fire hydrant, red.", "A fire hydrant, red."),
+        ("The image shows what appears to be a mug.", "A mug."),
+        ("It looks like two birds.", "Two birds."),
+        ("Perhaps, a dog.", "A dog."),
+        ("This is probably a mug. It could be blue.", "A mug."),
+        ("The red mug appears to be made of clay.", "The red mug."),
+        ("A man holding what looks like a phone.", "A man."),
+        # whose name is no name, or not said
+        ("This might be red.", ""),
+        ("The scene appears to be blurry.", ""),
+        ("He seems to be walking.", ""),
+        ("It is unclear what the object is.", ""),
+        ("On a table, there might be a cup.", ""),
+        ("Possibly walking", ""),
+    ],
+)
+def test_of_one_thing_a_guessed_name_stays(text: str, cleaned: str) -> None:
+    assert clean_answer(text, keep_name=True) == Cleaned(cleaned, ("speculation",))
+    plain = "A red mug, chipped at the rim."
+    assert clean_answer(plain, keep_name=True) == Cleaned(plain)
 
 
 @pytest.mark.parametrize(
@@ -239,19 +270,36 @@ answers = (
 )
 
 
-@given(answers, st.integers(1, 60), st.sampled_from(["english", "any"]), st.booleans())
-@example("Sure! " * 30 + "A dog.", 60, "english", False)
-@example("ok: " * 40, 60, "any", True)
-def test_any_answer_is_cleaned(text: str, most: int, language: str, unfinished: bool) -> None:
-    cleaned = clean_answer(text, max_characters=most, language=language, unfinished=unfinished)  # type: ignore[arg-type]
+@given(
+    answers, st.integers(1, 60), st.sampled_from(["english", "any"]), st.booleans(), st.booleans()
+)
+@example("Sure! " * 30 + "A dog.", 60, "english", False, False)
+@example("ok: " * 40, 60, "any", True, False)
+@example("It may be a cup or it may be a mug", 60, "any", False, True)
+def test_any_answer_is_cleaned(
+    text: str, most: int, language: Any, unfinished: bool, keep_name: bool
+) -> None:
+    same = {"max_characters": most, "language": language, "keep_name": keep_name}
+    cleaned = clean_answer(text, unfinished=unfinished, **same)
     assert len(cleaned.text) <= most
     assert "\n" not in cleaned.text
     assert cleaned.text == cleaned.text.strip()
     assert set(cleaned.reasons) <= REASONS
     assert cleaned.reasons or cleaned.text
-    again = clean_answer(cleaned.text, max_characters=most, language=language)  # type: ignore[arg-type]
+    again = clean_answer(cleaned.text, **same)
     assert again.text == cleaned.text
     assert again.reasons == (() if again.text else ("empty",))
+
+
+@given(answers, st.integers(1, 5), st.integers(1, 3), st.booleans())
+def test_any_answer_is_read_as_a_list(
+    text: str, most: int, max_words: int, unfinished: bool
+) -> None:
+    names = object_list(text, most=most, max_words=max_words, unfinished=unfinished)
+    assert len(names) <= most
+    assert len(set(names)) == len(names)
+    assert all(name and len(name.split()) <= max_words for name in names)
+    assert all(name == name.lower() for name in names)
 
 
 LONG = ["- ", "* ", "(a ", "<think>", "[a", "a, ", ", possibly ", "“", '"a ', "a b ", "1. ", "_"]
@@ -264,7 +312,58 @@ def test_long_nonsense_costs_no_time(piece: str) -> None:
     text = piece * (60_000 // len(piece)) + "x"
     started = time.process_time()
     clean_answer(text)
+    object_list(text)
     assert time.process_time() - started < 3
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("1. dog\n2. Cat\n3) two birds", ["dog", "cat", "birds"]),
+        ("- a dog: brown and small\n* **The Cat** - asleep\n• dog", ["dog", "cat"]),
+        ("dog, a cat and two birds", ["dog", "cat", "birds"]),
+        ("The image contains a dog, a cat, and a bird.", ["dog", "cat", "bird"]),
+        ("The objects in this image: black and white cat, dog", ["black and white cat", "dog"]),
+        ("old and dirty shoes and a dog", ["old and dirty shoes", "dog"]),
+        ('["dog", "red car"]', ["dog", "red car"]),
+        ('```json\n{"objects": [{"name": "dog"}, {"label": "cat"}]}\n```', ["dog", "cat"]),
+        ('Sure! Here it is: ["dog"] and no more', ["dog"]),
+        ("Sure! Here is a list of objects:\n1. fire_hydrant\n2. dog", ["fire hydrant", "dog"]),
+        ("dog", ["dog"]),
+        ("dog\ncat", ["dog", "cat"]),
+        ("None", []),
+        ("[]", []),
+        ("", []),
+        ('["dog", 3, null, ["cat"]]', ["dog", "cat"]),
+    ],
+)
+def test_lists_of_objects(text: str, names: list[str]) -> None:
+    assert object_list(text) == tuple(names)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("1. dog\n2. cat\n3. fire hyd", ["dog", "cat"]),
+        ("dog, cat, fire hyd", ["dog", "cat"]),
+        ('["dog", "cat", "fire hyd', ["dog", "cat"]),
+        ('{"objects": [{"name": "dog"}, {"name": "fire hyd', ["dog"]),
+        ("dog, dog, dog, dog, dog, do", ["dog"]),
+        ("fire hyd", []),
+        ("", []),
+    ],
+)
+def test_the_last_of_an_unfinished_list_goes(text: str, names: list[str]) -> None:
+    assert object_list(text, unfinished=True) == tuple(names)
+
+
+def test_lists_have_an_end() -> None:
+    assert object_list(", ".join(f"thing{number}" for number in range(99)), most=3) == (
+        "thing0",
+        "thing1",
+        "thing2",
+    )
+    assert object_list("a very long name of a thing", max_words=2) == ("very long",)
 
 
 @pytest.mark.parametrize(

@@ -351,10 +351,74 @@ def test_a_long_row_of_failures_ends_the_stage() -> None:
         with pytest.raises(UnusableServerError, match=r"3 questions in a row.*bad gateway"):
             model.ask(images(20), prompts(20))
         assert len(server.questions) == 6  # two failures, an answer, three failures
-    refusing = saying(error(400, "no"))
-    with answering(refusing) as server:  # the samples' own faults never end it
-        model = Served(config(server, give_up_after=1))
-        assert all(isinstance(one, Unanswered) for one in model.ask(images(5), prompts(5)))
+
+
+REFUSALS = {
+    "refusing": error(400, "this model takes no images"),
+    "unreadable": Says(b"<html>Welcome</html>", kind="text/html"),
+    "thinking": completion(None, "length"),
+    "filtering": completion(None, "content_filter"),
+}
+
+
+@pytest.mark.parametrize("how", REFUSALS)
+def test_a_server_that_never_answers_ends_the_stage(how: str) -> None:
+    with answering(saying(REFUSALS[how])) as server:
+        model = Served(config(server, give_up_after=4, concurrency=1))
+        assert all(isinstance(one, Unanswered) for one in model.ask(images(3), prompts(3)))
+        with pytest.raises(UnusableServerError, match="answered none of 4 questions") as caught:
+            model.ask(images(20), prompts(20))
+        assert "\n" not in str(caught.value)
+        assert len(server.questions) == 5  # four, and one about a plain picture
+        plain = server.questions[-1]
+        assert plain.prompt == server.questions[-2].prompt
+        assert len(plain.image.getcolors() or ()) == 1
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_samples_that_are_all_to_blame_do_not_end_the_stage(concurrency: int) -> None:
+    def picky(asked: Asked, _: int) -> Says:
+        return completion("grey") if asked.image.size == (64, 64) else error(400, "too small")
+
+    with answering(picky) as server:
+        model = Served(config(server, give_up_after=3, concurrency=concurrency))
+        answers = model.ask(images(20), prompts(20))
+        assert all(isinstance(one, Unanswered) and not one.may_pass for one in answers)
+        assert len(server.questions) == 21
+
+
+def test_after_an_answer_refusals_are_the_samples_own() -> None:
+    def first_alone(asked: Asked, before: int) -> Says:
+        return echo(asked, before) if asked.prompt == "question 0" else error(400, "no")
+
+    with answering(first_alone) as server:
+        model = Served(config(server, give_up_after=2, concurrency=1))
+        first, *others = model.ask(images(10), prompts(10))
+        assert first == "about question 0"
+        assert all(isinstance(one, Unanswered) for one in others)
+        assert len(server.questions) == 10
+
+
+def test_a_stalled_server_is_given_up_in_bounded_time() -> None:
+    with answering(saying(Says(stall_s=30.0))) as server:
+        patient = {"answer_timeout_s": 0.3, "retries": 30, "longest_silence_s": 0.5}
+        model = Served(config(server, **patient))
+        started = time.monotonic()
+        with pytest.raises(UnusableServerError, match=r"nothing at all for 0\.5 s"):
+            model.ask(images(8), prompts(8))
+        assert time.monotonic() - started < 5.0
+
+
+def test_a_slow_server_that_answers_somebody_is_not_given_up() -> None:
+    def moody(asked: Asked, before: int) -> Says:
+        says = echo(asked, before)
+        stalls = asked.prompt == "question 0" and before < 2
+        return Says(stall_s=30.0) if stalls else Says(says.body, stall_s=0.1)
+
+    with answering(moody) as server:
+        knobs = {"answer_timeout_s": 0.6, "retries": 5, "longest_silence_s": 1.0}
+        answers = Served(config(server, concurrency=2, **knobs)).ask(images(14), prompts(14))
+        assert answers == [f"about question {number}" for number in range(14)]
 
 
 def test_waits_follow_the_server_within_limits() -> None:

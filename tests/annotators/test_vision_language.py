@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from tiny_llava import save_tiny_llava
 
 from opendet.annotators.vision_language import VisionLanguage, VisionLanguageConfig
+from opendet.annotators.weights import folder_digest
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_nothing_asked_nothing_answered(checkpoint: Path) -> None:
     model = VisionLanguage(config(checkpoint, dtype="bfloat16"))
     assert model.ask([], []) == []
     assert len(model.ask(images(1), ["name it"])) == 1
-    assert (model.name, model.revision) == ("tiny-llava", "")
+    assert (model.name, model.revision) == ("tiny-llava", folder_digest(checkpoint))
 
 
 def test_a_model_that_cannot_be_loaded_is_one_clear_line(checkpoint: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The stage `caption`: who writes, what is dropped, and what is counted."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from PIL import Image
 from tiny_llava import save_tiny_llava
 
 from opendet.annotators.vision_language import VisionLanguageConfig
+from opendet.annotators.weights import folder_digest
 from opendet.curate.caption import CaptionConfig, Captioner, tally
 from opendet.record import Phrase, Provenance, Record, Region
 from opendet.sample import Dropped, Sample
@@ -27,7 +29,7 @@ def record(key: str = "a-0", *, labels: tuple[str | None, ...] = (), **fields: o
         file="x.png",
         format="png",
         bytes=1,
-        sha256="0" * 64,
+        sha256=hashlib.sha256(key.encode()).hexdigest(),
         width=64,
         height=48,
         regions=regions,
@@ -126,7 +128,7 @@ def test_a_vision_language_model_is_asked_about_the_pixels(tmp_path: Path) -> No
         if isinstance(answer, Dropped):
             assert answer.reason == "empty caption"
         else:
-            assert answer.caption_from == Provenance("tiny-llava", "", "what?")
+            assert answer.caption_from == Provenance("tiny-llava", folder_digest(folder), "what?")
             assert answer.caption not in ("", "A cat")
 
 

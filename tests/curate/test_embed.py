@@ -7,8 +7,10 @@ from clip_world import COLOURS, TINY, sample, samples
 
 from opendet.curate.clip import build_clip
 from opendet.curate.embed import Embedder, judge, tally
+from opendet.curate.second_opinion import second_opinions
 from opendet.curate.vectors import read_vectors, with_vectors, write_vectors
 from opendet.files import sha256_of
+from opendet.record import Provenance, Region
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +102,65 @@ def test_the_label_is_never_looked_at(embedder: Embedder):
     lying = tuple(replace(region, label="nothing") for region in one.record.regions)
     blind = replace(one, record=replace(one.record, regions=lying))
     assert np.array_equal(embedder([one])[0].crops, embedder([blind])[0].crops)
+
+
+OWL, DINO = Provenance("owl", "1"), Provenance("dino", "1")
+
+
+def by(annotator: Provenance, *names: str, shift: float = 0.0) -> tuple[Region, ...]:
+    """A square of 20 pixels for each name, side by side."""
+    return tuple(
+        Region((24 * place + 4 + shift, 10, 24 * place + 24 + shift, 30), annotator, names=(name,))
+        for place, name in enumerate(names)
+    )
+
+
+def seconded(*regions: Region) -> list[float | None]:
+    """By names as unit vectors that are all at right angles, but for red and crimson."""
+    cosine = 0.8
+    vectors = {
+        "red": (1.0, 0.0, 0.0),
+        "crimson": (cosine, 0.6, 0.0),
+        "blue": (0.0, 0.0, 1.0),
+    }
+    texts = np.array([vectors[region.names[0]] for region in regions], np.float32)
+    return second_opinions(regions, texts.reshape(-1, 3))
+
+
+def test_a_second_annotator_seconds_what_it_sees_in_the_same_place() -> None:
+    one = by(OWL, "red", "blue", "red")
+    other = by(DINO, "crimson", "red")
+    found = seconded(*one, *other)
+    assert found == pytest.approx([0.8, 0.0, None, 0.8, 0.0])
+
+
+def test_the_most_alike_of_several_counts_and_the_same_annotator_does_not() -> None:
+    (red,) = by(OWL, "red")
+    assert seconded(red, *by(DINO, "blue"), *by(DINO, "crimson")) == pytest.approx([0.8, 0.0, 0.8])
+    assert seconded(red, red, *by(OWL, "crimson")) == [None, None, None]
+    assert seconded(red, *by(Provenance("owl", "2"), "red")) == [1.0, 1.0]
+    assert seconded() == []
+
+
+@pytest.mark.parametrize(
+    ("shift", "there"), [(0.0, True), (6.6, True), (6.7, False), (20.0, False)]
+)
+def test_the_same_place_is_an_overlap_of_a_half(shift: float, there: bool) -> None:
+    found = seconded(*by(OWL, "red"), *by(DINO, "red", shift=shift))  # IoU (20 - s) / (20 + s)
+    assert found == ([1.0, 1.0] if there else [None, None])
+
+
+def test_the_stage_says_what_was_seconded(embedder: Embedder) -> None:
+    one = sample("b0-9", ("red", "green", ""))
+    witnesses = (*by(DINO, "blue"), *by(DINO, "red", shift=48.0))
+    both = replace(one, record=replace(one.record, regions=(*one.record.regions, *witnesses)))
+    item = embedder([both])[0]
+    first, second, unnamed, third, fourth = item.record.regions
+    texts = item.texts.astype(np.float32)
+    assert first.seconded == third.seconded == pytest.approx(float(texts[0] @ texts[2]), abs=2e-3)
+    assert second.seconded is unnamed.seconded is fourth.seconded is None
+    assert tally([item])["seconded"] == 2
+    assert all(region.seconded is None for region in embedder([one])[0].record.regions)
 
 
 def test_vectors_round_trip_with_equal_bytes(tmp_path: Path, embedder: Embedder):

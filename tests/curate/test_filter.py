@@ -121,6 +121,88 @@ def test_only_an_earlier_kept_region_of_the_same_name_is_repeated() -> None:
     assert reasons(FilterConfig(), GOOD, GOOD) == ["", ""]
 
 
+SURE, UNSURE = Provenance("judge", score=0.9), Provenance("judge", score=0.2)
+
+
+@pytest.mark.parametrize(
+    ("region", "thresholds", "refusal"),
+    [
+        (GOOD, {}, ""),
+        (replace(GOOD, name_checked=UNSURE, box_checked=UNSURE), {}, ""),
+        (replace(GOOD, name_checked=SURE), {"min_name_belief": 0.5}, ""),
+        (replace(GOOD, name_checked=SURE), {"min_name_belief": 0.9}, ""),
+        (replace(GOOD, name_checked=UNSURE), {"min_name_belief": 0.5}, "name judged wrong"),
+        (GOOD, {"min_name_belief": 0.0}, "not judged"),
+        (replace(GOOD, name_checked=Provenance("j")), {"min_name_belief": 0.5}, "not judged"),
+        (
+            replace(GOOD, name_checked=Provenance("j", score=float("nan"))),
+            {"min_name_belief": 0.5},
+            "not judged",
+        ),
+        (replace(GOOD, box_checked=SURE), {"min_box_belief": 0.5}, ""),
+        (replace(GOOD, box_checked=UNSURE), {"min_box_belief": 0.5}, "box judged loose"),
+        (GOOD, {"min_box_belief": 0.5}, "box not judged"),
+        (replace(GOOD, names=()), {"min_box_belief": 0.5}, "no name"),
+        (replace(GOOD, name_checked=UNSURE, agreement=0.1), {"min_name_belief": 0.5}, "disagrees"),
+        (
+            replace(GOOD, name_checked=UNSURE, box_checked=UNSURE),
+            {"min_name_belief": 0.5, "min_box_belief": 0.5},
+            "box judged loose",
+        ),
+    ],
+)
+def test_a_verifier_s_beliefs(region: Region, thresholds: dict[str, Any], refusal: str) -> None:
+    assert reason(region, **thresholds) == refusal
+
+
+@pytest.mark.parametrize(
+    ("refusal", "has_object"),
+    [("name judged wrong", True), ("box judged loose", False), ("box not judged", False),
+     ("not seconded", False), ("second opinion", False)],
+)  # fmt: skip
+def test_only_a_reason_against_the_name_leaves_the_box_to_be_learned(
+    refusal: str, has_object: bool
+) -> None:
+    assert replace(GOOD, refusal=refusal).has_object == has_object
+
+
+def test_two_annotators_must_agree() -> None:
+    first, second = Provenance("owl", "1"), Provenance("dino", "1")
+    seconded = replace(GOOD, box_from=first, seconded=0.9)
+    other_name = replace(seconded, seconded=0.5)
+    alone = replace(seconded, seconded=None)
+    witness = replace(seconded, box_from=second)
+    small_witness = replace(witness, box_xyxy=(0.0, 0.0, 1.0, 1.0))
+    later = replace(seconded, box_from=Provenance("owl", "2"))
+    many = (seconded, other_name, alone, witness, small_witness, later)
+    assert reasons(FilterConfig(min_seconded=0.8), *many) == [
+        "", "not seconded", "not seconded", "second opinion", "second opinion", "second opinion",
+    ]  # fmt: skip
+    assert reasons(FilterConfig(), *many) == ["", "", "", "", "too small", ""]
+    # the witness is of the record's first annotator where it comes first
+    assert reasons(FilterConfig(min_seconded=0.8), witness, seconded) == ["", "second opinion"]
+    assert reasons(FilterConfig(min_seconded=0.8, max_overlap=0.5), *many[:1], witness) == [
+        "", "second opinion",
+    ]  # fmt: skip
+
+
+def test_precision_and_recall_of_a_verifier_s_beliefs() -> None:
+    right, wrong = replace(GOOD, name_checked=SURE), replace(GOOD, name_checked=UNSURE)
+    lie = {"label": "blue ring"}
+    config = FilterConfig(min_margin=None, min_name_belief=0.5)
+    many = [
+        right,
+        right,
+        wrong,
+        replace(wrong, **lie),
+        replace(wrong, **lie),
+        replace(right, **lie),
+    ]  # type: ignore[arg-type]
+    counts = tally([record(*judge_regions(record(*many), config))], config)
+    assert counts["refused.name_judged_wrong"] == counts["disagrees"] == 3
+    assert precision_recall(counts) == (2 / 3, 2 / 3)
+
+
 def test_geometry_speaks_before_agreement() -> None:
     assert reason(replace(boxed(0, 0, 1, 1), agreement=0.0, crowd=True)) == "crowd"
     assert reason(replace(boxed(0, 0, 1, 1), agreement=0.0)) == "too small"
@@ -168,6 +250,10 @@ regions = st.builds(
     rival_agreement=scores,
     crowd=st.booleans(),
     names=st.sampled_from([(), ("red star",), ("blue ring", "ring")]),
+    seconded=scores,
+    box_from=st.sampled_from([SOURCE, Provenance("owl")]),
+    name_checked=st.none() | st.builds(Provenance, st.just("judge"), score=scores),
+    box_checked=st.none() | st.builds(Provenance, st.just("judge"), score=scores),
     box_xyxy=st.sampled_from([(10.0, 10.0, 30.0, 30.0), (0.0, 0.0, 100.0, 100.0)]),
 )
 
@@ -185,7 +271,9 @@ def test_stricter_thresholds_keep_fewer(many: list[Region], first: float, second
 
 @given(st.lists(regions, max_size=5))
 def test_filtering_twice_is_filtering_once(many: list[Region]) -> None:
-    config = FilterConfig(max_overlap=0.5)
+    config = FilterConfig(
+        max_overlap=0.5, min_name_belief=0.3, min_box_belief=0.3, min_seconded=0.3
+    )
     once = filter_record(record(*many), config)
     assert isinstance(once, Record)
     assert filter_record(once, config) == once

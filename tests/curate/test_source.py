@@ -197,7 +197,9 @@ def test_a_missing_folder_is_one_line_with_the_way_out(
 ) -> None:
     monkeypatch.setenv("BIRDS", str(tmp_path))
     card = card_of(root="${BIRDS}/birds", images="photos")
-    with pytest.raises(ValueError, match=r"no folder .*birds/photos.*set BIRDS, or mend") as caught:
+    with pytest.raises(
+        ValueError, match=r"no folder .*/birds \(root.*set BIRDS, or mend"
+    ) as caught:
         list_batch(card, card.batches[0], tmp_path)
     assert "\n" not in str(caught.value)
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from faster_coco_eval.core.mask import decode
 
-from opendet.curate.source_record import FROM_SOURCE, record_of
+from opendet.curate.source_record import FROM_SOURCE, in_pixels, record_of
 from opendet.masks import Rle
 from opendet.record import NameJudgement, Phrase, Record, Turn
 from opendet.sources.card import Batch
 from opendet.sources.images import ImageFacts
-from opendet.sources.listing import AnnotatedBox, AnnotatedPhrase, Entry
+from opendet.sources.listing import AnnotatedBox, AnnotatedPhrase, Entry, RefusedError
 
 BATCH = Batch(name="b", split="train", format="folder", root="data", licence="MIT")
 WIDTH, HEIGHT = 12, 8
@@ -94,6 +94,47 @@ def test_a_caption_that_cannot_be_kept_to_the_letter_has_no_phrases(caption: str
     record, problems = told(entry(caption=caption, phrases=(AnnotatedPhrase(0, 3, ()),)))
     assert (record.caption, record.phrases) == ("mug s", ())
     assert problems == {"caption.unprintable": 1}
+
+
+def test_line_ends_of_all_systems_leave_the_phrases_where_they_are() -> None:
+    caption = "a mug\r\na hat\ra cat"
+    phrases = tuple(AnnotatedPhrase(start, start + 5, ()) for start in (0, 7, 13))
+    record, problems = told(entry(caption=caption, phrases=phrases))
+    assert record.caption == "a mug \na hat\na cat"
+    said = [record.caption[one.start : one.end] for one in record.phrases]
+    assert said == ["a mug", "a hat", "a cat"]
+    assert not problems
+
+
+def part(declared: tuple[int, int] | None) -> Entry:
+    box = AnnotatedBox((0.25, 0.5, 0.5, 1.0), "mug")
+    return entry(box, declared_size=declared, normalised=True)
+
+
+@pytest.mark.parametrize(
+    ("declared", "orientation", "box"),
+    [
+        (None, 1, (3, 4, 6, 8)),
+        ((1200, 800), 1, (3, 4, 6, 8)),  # made smaller since
+        ((1100, 790), 1, (3, 4, 6, 8)),  # with rounding
+        ((1200, 800), 6, (0, 3, 4, 6)),  # of the stored image: turned
+        ((800, 1200), 6, (2, 6, 4, 12)),  # of the upright one
+        (None, 6, (0, 3, 4, 6)),
+    ],
+)
+def test_parts_of_an_image_are_of_the_form_that_is_declared(
+    declared: tuple[int, int] | None, orientation: int, box: tuple[float, ...]
+) -> None:
+    scaled = in_pixels(part(declared), facts(orientation))
+    record, problems = told(scaled, orientation)
+    assert record.regions[0].box_xyxy == box
+    assert not problems
+
+
+def test_parts_of_an_image_that_was_cut_are_refused() -> None:
+    with pytest.raises(RefusedError, match=r"size differs from annotation: .*annotated as 800x800"):
+        in_pixels(part((800, 800)), facts())
+    assert in_pixels(replace(part((800, 800)), annotations=()), facts()).annotations == ()
 
 
 @pytest.mark.parametrize("mask", [Rle((3, 3), (9,)), Rle((8, 12), (3,)), ((0, 0, 1),)])

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from opendet.curate.source_record import record_of
+from opendet.curate.source_record import in_pixels, record_of
 from opendet.record import Phrase, Record, Region, Turn
 from opendet.sources.images import ImageFacts
 from opendet.sources.listing import Entry
@@ -58,6 +58,7 @@ def read_again(entries: Iterable[Entry], *, like: Record | None = None) -> list[
         assert entry.declared_size
         problems: Counter[str] = Counter()
         facts = ImageFacts("jpg", *entry.declared_size, 1, "0" * 64, 1, "")
+        entry = in_pixels(entry, facts) if entry.normalised else entry
         made.append(record_of(entry, facts, problems, source="toy", batch=BATCH))
         assert not problems
         if like:

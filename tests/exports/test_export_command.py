@@ -39,7 +39,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_was_written_and_left_out_is_one_line(project: Path) -> None:
     ended = run_export(project, "coco", "whole", "--build", "tiny")
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out == ("whole: 16 images, 11 objects; left out: 16 phrase, 11 refused box\n")
+    assert ended.out == (
+        "whole: 16 images, 11 objects; left out: 11 other label, 16 phrase, 11 refused box\n"
+    )
     assert {path.name for path in (project / "whole").iterdir()} == {
         f"{kind}_{split}.json" for kind in ("instances", "captions") for split in ("train", "val")
     }
@@ -52,7 +54,7 @@ def test_what_was_written_and_left_out_is_one_line(project: Path) -> None:
 
 def test_refused_boxes_are_kept_where_they_are_asked_for(project: Path) -> None:
     ended = run_export(project, "coco", "refused", "--refused", "--split", "val")
-    assert ended.out == "refused: 6 images, 8 objects; left out: 6 phrase\n"
+    assert ended.out == "refused: 6 images, 8 objects; left out: 8 other label, 6 phrase\n"
     val = json.loads((project / "refused/instances_val.json").read_text("utf-8"))
     assert {one["name"] for one in val["categories"]} == {"spot", "thing"}
     assert not (project / "refused/instances_train.json").exists()
@@ -76,6 +78,15 @@ def test_yolo_labels_are_those_of_the_records(project: Path) -> None:
     assert box.box_xyxy == (4, 3, 24, 17)
 
 
+def test_groundingcaps_own_rules_are_options(project: Path) -> None:
+    rules = ("--min-boxes", "1", "--max-iou", "0.9")
+    ended = run_export(project, "groundingcap", "ruled", "--split", "train", *rules)
+    assert ended.out.startswith("ruled: 7 images, 7 objects; left out: ")
+    assert "3 image (fewer than 1 boxes)" in ended.out
+    none = run_export(project, "groundingcap", "none", "--split", "train", "--min-boxes", "3")
+    assert none.out.startswith("none: 0 images, 0 objects; left out: 7 box without image, ")
+
+
 def test_an_empty_folder_is_taken(project: Path) -> None:
     (project / "empty").mkdir()
     assert run_export(project, "lvis", "empty").code == 0
@@ -87,6 +98,8 @@ def test_an_empty_folder_is_taken(project: Path) -> None:
     [
         (("cocoa", "x"), "no format is called 'cocoa'; there are coco, lvis, voc, yolo, generateu"),
         (("coco", "x", "--split", "tain"), "no split is called 'tain'; there are train, val, test"),
+        (("coco", "x", "--min-boxes", "3"), "rules of groundingcap: leave them out for coco"),
+        (("groundingcap", "x", "--max-iou", "1.5"), "an IoU in (0, 1] makes boxes double, not 1.5"),
         (("coco", "x", "--split", "test"), "shards has no shard of the split 'test'"),
         (("coco", "x", "--build", "other"), "configs"),
         (("coco", "configs"), "configs is not empty: empty it, or name a folder"),
@@ -126,7 +139,8 @@ def test_the_account_tells_what_was_written(tmp_path: Path) -> None:
     left_out = write_voc(records, tmp_path / "voc")
     assert account_of(records, left_out) == (
         "4 images, 2 objects; left out: 1 box without image, 4 caption, 1 crowd, "
-        "1 image (same file as another), 4 licence, 4 phrase, 2 refused box"
+        "1 image (same file as another), 4 licence, 2 other label, 4 phrase, "
+        "2 refused box"
     )
     assert account_of(records, Counter()) == "5 images, 4 objects; left out: nothing"
 

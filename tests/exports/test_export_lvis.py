@@ -43,7 +43,7 @@ def test_lists_synonyms_and_counts(tmp_path: Path) -> None:
         record("c.jpg", [replace(DOG, label="ant", crowd=True)], split="val"),
     ]
     left_out = write_lvis(records, tmp_path)
-    assert left_out == {"absent, yet present": 1, "crowd": 1}
+    assert left_out == {"absent, yet present": 1, "crowd": 1, "other label": 2}
     train, val = written(tmp_path), written(tmp_path, "val")
     assert train["categories"] == val["categories"]
     assert [one["name"] for one in train["categories"]] == ["ant", "bee", "cat", "cur", "dog"]

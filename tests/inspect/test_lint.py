@@ -195,6 +195,7 @@ ANYWHERE: list[Corruption] = [
     ("box.inverted", "region 1, box 0", set_box(200, 270, 260, 262)),
     ("box.tiny", "region 1, box 0", set_box(200, 200, 200.9, 262)),
     ("box.tiny", "region 1, box 0", set_box(200, 200, 260, 200)),
+    ("box.thin", "region 1, box 0", set_box(200, 200, 201, 262)),
     ("box.outside", "region 1, box 0", set_box(-90, 20, -10, 60)),
     ("box.outside", "region 1, box 0", set_box(640, 20, 660, 60)),
     ("box.overhang", "region 1, box 0", set_box(200, 400, 260, 481.5)),
@@ -223,6 +224,7 @@ ANYWHERE: list[Corruption] = [
     ("span.overlap", "region 3", overlap),
     ("caption.missing", "", lambda line: line["grounding"].pop("caption")),
     ("caption.missing", "", lambda line: line["grounding"].update(caption=["a dog"])),
+    ("caption.too_long", "caption", add_to_caption(" and so on" * 1000)),
     ("caption.unclean", "caption", add_to_caption(" <b>")),
     ("caption.unclean", "caption", add_to_caption(" \u202e")),
     ("caption.unclean", "caption", add_to_caption(" <image>")),
@@ -241,7 +243,6 @@ ANYWHERE: list[Corruption] = [
     ("name.no_noun", "region 1", rename("--")),
     ("name.placeholder", "region 1", rename("unknown")),
     ("name.control", "tag 1", set_("tags", ["dog", "ba\x00ll"])),
-    ("name.control", "tag 0", set_("tags", ["do\ud800g"])),
     ("name.markup", "tag 1", set_("tags", ["dog", "<br/>ball"])),
     ("name.markup", "tag 1", set_("tags", ["dog", "salt &amp; pepper"])),
     ("name.placeholder", "tag 1", set_("tags", ["dog", "<image>"])),
@@ -273,12 +274,20 @@ ANYWHERE: list[Corruption] = [
     ("filename.missing", "", without("filename")),
     ("filename.missing", "", set_("filename", "")),
     ("filename.null", "", set_("filename", None)),
+    ("filename.unusable", "", set_("filename", "../a.jpg")),
+    ("filename.unusable", "", set_("filename", "/a.jpg")),
+    ("filename.unusable", "", set_("filename", "a\nb.jpg")),
+    ("filename.unusable", "", set_("filename", "x" * 256)),
+    ("filename.unusable", "", set_("filename", "./")),
     ("size.missing", "width", without("width")),
     ("size.null", "height", set_("height", None)),
     ("size.invalid", "height", set_("height", 0)),
     ("size.invalid", "width", set_("width", "640")),
+    ("size.invalid", "width", set_("width", 640.5)),
+    ("size.invalid", "width", set_("width", 1e20)),
     ("annotation.missing", "", without("grounding")),
     ("annotation.missing", "", set_("grounding", None)),
+    ("annotation.malformed", "detection", set_("detection", [])),
     ("annotation.malformed", "region 3", lambda line: line["grounding"]["regions"].append(1)),
 ]
 """Kind, part, and how to make it: of any line whose second region has one box."""
@@ -288,6 +297,7 @@ HERE: list[Corruption] = [
     ("phrase.not_in_caption", "region 1", lambda line: region(line).update(phrase="a cat")),
     ("phrase.not_in_caption", "region 1", lambda line: region(line).update(phrase="ear")),
     ("phrase.not_in_caption", "region 1", lambda line: region(line).update(phrase="the red bal")),
+    ("phrase.not_in_caption", "region 1", lambda line: region(line).update(phrase="the red  ball")),
 ]
 
 
@@ -341,8 +351,20 @@ def test_each_planted_defect_is_found_at_its_place_and_nothing_else(tmp_path: Pa
     planted.add(("line.repeated", len(lines), ""))
     lines.append(add_words(grounded(1)))
     planted.add(("image.repeated", len(lines), ""))
+    lines.append({**grounded(1), "filename": "./000000001.jpg", "tags": ["ball"]})
+    planted.add(("line.repeated", len(lines), ""))
     assert linted(tmp_path / "a.jsonl", lines) == planted
     assert len({kind for kind, _, _ in planted}) > 40
+
+
+def test_a_line_that_strict_readers_refuse_is_seen_all_the_same(tmp_path: Path) -> None:
+    half, deep = {**grounded(1), "tags": ["do\ud800g"]}, grounded(2)
+    deep["a key of somebody's own"] = json.loads("[" * 300 + "]" * 300)
+    assert linted(tmp_path / "a.jsonl", [half, deep]) == {
+        ("line.refused", 1, ""),
+        ("name.control", 1, "tag 0"),
+        ("line.refused", 2, ""),
+    }
 
 
 def add_words(line: Line) -> Line:
@@ -377,8 +399,12 @@ def test_detection_instances(tmp_path: Path) -> None:
     odd["detection"]["instances"][0].update(category=["dog"], bbox=None)
     doubled["detection"]["instances"].append(dict(doubled["detection"]["instances"][0]))
     broken["detection"]["instances"] = {}
-    assert linted(tmp_path / "a.jsonl", [nameless, numbered, odd, doubled, broken]) == {
+    half = detected(5)
+    half["detection"]["instances"][0]["label"] = 1.5
+    assert linted(tmp_path / "a.jsonl", [nameless, numbered, odd, doubled, broken, half]) == {
         ("region.phraseless", 1, "instance 0"),
+        ("region.label_alone", 2, "instance 0"),
+        ("region.malformed", 6, "instance 0"),
         ("region.malformed", 3, "instance 0"),
         ("region.boxless", 3, "instance 0"),
         ("image.few_boxes", 3, ""),
@@ -572,7 +598,7 @@ def test_a_random_clean_line_has_no_finding(line: Line) -> None:
 def test_a_single_corruption_of_it_is_found(line: Line, corruption: Corruption) -> None:
     kind, _, corrupt = corruption
     line["grounding"]["regions"] = line["grounding"]["regions"][:3]
-    if kind in ("box.overhang", "box.whole_image", "box.outside", "box.edge"):
+    if kind in ("box.thin", "box.overhang", "box.whole_image", "box.outside", "box.edge"):
         line.update(width=640, height=480)
     if kind == "image.few_boxes":
         line["grounding"]["regions"][:1] = []

@@ -65,7 +65,7 @@ def test_dropped_by_the_source(odd: Path) -> None:
     story = tell_story(build, "train-p4")
     assert story.record is None
     assert story.chapters[0] == Chapter("source", "dropped", "format not allowed (p4.jpg)")
-    assert [chapter.fate for chapter in story.chapters[1:]] == ["not built"] * 3
+    assert [chapter.fate for chapter in story.chapters[1:]] == ["not built"] * 4
     twin = tell_story(build, "train-p2").chapters[0]
     assert twin == Chapter("source", "dropped", "exact duplicate (train-p1)")
     assert "\n".join(story_lines(story)).startswith("train-p4\nstages\n  source     dropped: ")

@@ -64,6 +64,38 @@ def test_both_mistakes_are_shown_at_once(tmp_path: Path) -> None:
     assert "batches.0.spilt" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "whole"),
+    [
+        ("licence: MIT\n", "", "licence: Field required"),  # of both batches as well
+        ("root: photos\n", "", "batches.0: a batch of format folder needs `root`"),
+        (
+            "split: train",
+            "split: trian",
+            "batches.0.split: Input should be 'train', 'val' or 'test', not 'trian'",
+        ),
+        ("root: photos", "root: [a, b]", "root: Input should be a valid string"),
+        (
+            "format: folder\n",
+            "",
+            "batches.0.format: Field required (and in 1 more)",
+        ),
+    ],
+)
+def test_a_mistake_is_said_once_and_nothing_else(
+    tmp_path: Path, old: str, new: str, whole: str
+) -> None:
+    with pytest.raises(ValueError, match=":") as caught:
+        read(tmp_path, GOOD.replace(old, new, 1))
+    assert str(caught.value) == f"{tmp_path / 'source.yaml'}: {whole}"
+
+
+def test_a_long_mistake_is_cut(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="should match pattern") as caught:
+        read(tmp_path, GOOD.replace("name: one", f"name: {'x' * 5000}"))
+    assert len(str(caught.value)) < len(str(tmp_path)) + 300
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe\xfa", b"just text", b"", b"[1, 2]"])
 def test_other_files_are_one_line(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(ValueError, match=r"source\.yaml") as caught:

@@ -73,6 +73,10 @@ def test_nan_is_read_and_judged_later(tmp_path: Path) -> None:
         (lambda d: d["annotations"][0].update(category_id=6), r"annotations\.0\.category_id 6"),
         (lambda d: d.update(categories=[]), r"annotations\.0\.category_id 5 is none"),
         (lambda d: d["images"][1].update(id=2), r"images\.1\.id 2 belongs to 'b\.jpg' already"),
+        (
+            lambda d: d["categories"].append({**d["categories"][0], "name": "unicorn"}),
+            r"categories\.\d\.id \d belongs to '.*' already: give every category an id",
+        ),
     ],
 )
 def test_a_wrong_structure_names_file_and_place(tmp_path: Path, change: Any, says: str) -> None:

@@ -308,3 +308,19 @@ def agree(entry: Any, sample: dict[str, Any]) -> None:
         found = [record.regions[index].box_xyxy for index in phrase.regions]
         expected = [tuple(float(round(side)) for side in box) for box in region["bbox"]]
         assert found == expected
+
+
+def test_a_list_may_have_suffixes_and_files_a_byte_order_mark(tmp_path: Path) -> None:
+    write(tmp_path, sentences="\ufeff" + SENTENCES)
+    (tmp_path / "val.txt").write_bytes(b"\xef\xbb\xbf1.jpg\r\n\r\n")
+    (entry,) = listed(tmp_path, names="val.txt")
+    assert (entry.file, entry.problem) == ("images/1.jpg", "")
+    assert entry.caption.startswith("Two young guys")
+
+
+def test_a_refusal_says_what_is_wrong(tmp_path: Path) -> None:
+    write(tmp_path, "1", xml=XML.replace("<width>500", "<width>wide"))
+    write(tmp_path, "2", sentences="[/EN#1/people Two men look .")
+    first, second = listed(tmp_path)
+    assert first.problem_detail.startswith("1.xml: invalid literal")
+    assert second.problem_detail.startswith("2.txt: a broken mark in")

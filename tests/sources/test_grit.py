@@ -50,6 +50,10 @@ def listed(folder: Path, annotations: str = "grit.jsonl") -> list[Entry]:
     return list_grit(folder, batch="b", images="images", annotations=annotations)
 
 
+def spoken(entry: Entry) -> list[tuple[str, tuple[int, ...]]]:
+    return [(entry.caption[one.start : one.end], one.boxes) for one in entry.phrases]
+
+
 @pytest.mark.parametrize("form", ["jsonl", "json", "parquet"])
 def test_chunks_are_boxes_with_phrases_and_expressions_describe_them(
     tmp_path: Path, form: str
@@ -58,14 +62,14 @@ def test_chunks_are_boxes_with_phrases_and_expressions_describe_them(
     (entry,) = listed(tmp_path, f"grit.{form}")
     assert (entry.key, entry.file) == ("b-000000012", "images/000000012.jpg")
     assert (entry.declared_size, entry.caption) == ((200, 100), CAPTION)
+    assert entry.normalised
     assert entry.annotations == (
-        AnnotatedBox((50.0, 50.0, 150.0, 100.0), "dog", description=CAPTION, score=0.75),
-        AnnotatedBox((0.0, 50.0, 200.0, 100.0), "field", score=0.7),
-        AnnotatedBox((0.0, 50.0, 100.0, 100.0), "flowers", score=0.6),
-        AnnotatedBox((100.0, 50.0, 200.0, 100.0), "flowers", score=0.65),
+        AnnotatedBox((0.25, 0.5, 0.75, 1.0), "dog", description=CAPTION, score=0.75),
+        AnnotatedBox((0.0, 0.5, 1.0, 1.0), "field", score=0.7),
+        AnnotatedBox((0.0, 0.5, 0.5, 1.0), "flowers", score=0.6),
+        AnnotatedBox((0.5, 0.5, 1.0, 1.0), "flowers", score=0.65),
     )
-    spoken = [(CAPTION[one.start : one.end], one.boxes) for one in entry.phrases]
-    assert spoken == [("a dog", (0,)), ("a field", (1,)), ("flowers", (2, 3))]
+    assert spoken(entry) == [("a dog", (0,)), ("a field", (1,)), ("flowers", (2, 3))]
     assert not entry.problem
 
 
@@ -74,29 +78,30 @@ def test_an_expression_without_a_chunk_is_a_box_of_its_own(tmp_path: Path) -> No
     other = [0, 16, *DOG[2:]]
     world(tmp_path, row(noun_chunks=[DOG], ref_exps=[elsewhere, DOG_IN_A_FIELD, other]))
     (entry,) = listed(tmp_path)
-    dog, first, second = entry.annotations
+    dog, first = entry.annotations
     assert (dog.label, dog.description) == ("dog", CAPTION)
     assert first == AnnotatedBox(
-        (0.0, 0.0, 100.0, 50.0), "", description="a dog in a field", score=0.9
+        (0.0, 0.0, 0.5, 0.5), "", description="a dog in a field", score=0.9
     )
-    assert second.description == "a dog in a field"  # one box has one description
-    assert second.box_xyxy == dog.box_xyxy
-    assert len(entry.phrases) == 1
+    # one box has one description: what else is said of it is a phrase
+    assert spoken(entry) == [("a dog", (0,)), ("a dog in a field", (0,))]
 
 
-def test_equal_boxes_get_an_expression_each(tmp_path: Path) -> None:
-    expressions = [DOG_IN_A_FIELD, [0, 16, *DOG[2:]]]
-    world(tmp_path, row(noun_chunks=[DOG, [9, 16, *DOG[2:]]], ref_exps=expressions))
+def test_a_box_that_phrases_share_is_one_box(tmp_path: Path) -> None:
+    chunks = [DOG, [9, 16, *DOG[2:]], DOG, FIELD]
+    world(tmp_path, row(noun_chunks=chunks, ref_exps=[DOG_IN_A_FIELD, DOG_IN_A_FIELD]))
     (entry,) = listed(tmp_path)
-    assert [box.description for box in entry.annotations] == [CAPTION, "a dog in a field"]
+    dog, field = entry.annotations
+    assert (dog.label, dog.other_labels, dog.description) == ("dog", ("field",), CAPTION)
+    assert spoken(entry) == [("a dog", (0,)), ("a field", (0, 1))]
+    assert field.label == "field"
 
 
 @pytest.mark.parametrize("fields", [{"width": None}, {"height": 0}])
-def test_an_image_without_a_size_has_no_boxes(tmp_path: Path, fields: Any) -> None:
+def test_boxes_need_no_declared_size(tmp_path: Path, fields: Any) -> None:
     world(tmp_path, row(**fields))
     (entry,) = listed(tmp_path)
-    assert (entry.annotations, entry.phrases, entry.declared_size) == ((), (), None)
-    assert entry.caption == CAPTION
+    assert (len(entry.annotations), entry.declared_size) == (4, None)
 
 
 def test_what_a_row_may_lack(tmp_path: Path) -> None:
@@ -107,7 +112,7 @@ def test_what_a_row_may_lack(tmp_path: Path) -> None:
 
 
 def test_a_span_outside_the_caption_gives_no_label(tmp_path: Path) -> None:
-    chunks = [[-3, 2, *DOG[2:]], [90, 99, *DOG[2:]], [5, 0, *DOG[2:]]]
+    chunks = [[-3, 2, *DOG[2:]], [90, 99, *FIELD[2:]], [5, 0, *FLOWERS[0][2:]]]
     world(tmp_path, row(noun_chunks=chunks, ref_exps=[]))
     (entry,) = listed(tmp_path)
     assert [box.label for box in entry.annotations] == ["", "", ""]

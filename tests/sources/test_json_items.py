@@ -113,3 +113,7 @@ def items_or_error(path: Path, content: bytes) -> Any:
         return read(path, content)
     except ValueError as error:
         return str(error)
+
+
+def test_a_byte_order_mark_is_none_of_the_list(tmp_path: Path) -> None:
+    assert read(tmp_path / "a.json", b'\xef\xbb\xbf[{"a": 1}]') == [Item(1)]

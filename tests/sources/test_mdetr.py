@@ -120,3 +120,26 @@ def test_a_wrong_structure_names_file_and_place(tmp_path: Path, change: Any, say
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is missing: mend the batch"):
         list_mdetr(tmp_path, batch="b", images="i", annotations="finetune.json")
+
+
+def test_entries_of_one_file_with_different_sizes_are_no_image(tmp_path: Path) -> None:
+    data = world()
+    data["images"][2]["width"] = 70
+    entry, other = listed(tmp_path, data)
+    assert (entry.problem, other.problem) == ("lines of different sizes", "")
+    assert entry.problem_detail == f"train2014/{FILE} has lines of 60x40 and 70x40"
+
+
+def test_line_ends_do_not_cost_the_spans(tmp_path: Path) -> None:
+    data = world()
+    data["images"][0]["caption"] = "the lady\r\nin blue"
+    entry = listed(tmp_path, data)[0]
+    first = entry.phrases[0]
+    assert entry.caption[first.start : first.end] == "the lady"
+
+
+def test_two_categories_of_one_id(tmp_path: Path) -> None:
+    data = world()
+    data["categories"].append({"id": 1, "name": "dog"})
+    with pytest.raises(ValueError, match=r"categories\.1\.id 1 belongs to 'person' already"):
+        listed(tmp_path, data)

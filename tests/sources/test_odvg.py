@@ -347,3 +347,63 @@ def test_an_entry_becomes_a_record_without_a_problem(tmp_path: Path) -> None:
     assert record.caption == entry.caption
     assert record.conversation == entry.conversation
     assert [item.name for item in record.absent] == ["person", "dining table"]
+
+
+def test_phrases_and_detections_of_one_line_are_both_read(tmp_path: Path) -> None:
+    instances = [
+        {"bbox": [1, 2, 5, 6], "category": "hound"},
+        {"bbox": [7, 2, 9, 6], "category": "cat"},
+        {"bbox": [7, 2, 9, 6], "category": "cat"},
+    ]
+    both = line("a dog", [region("a dog")], detection={"instances": instances})
+    (entry,) = listed(tmp_path, both)
+    assert entry.annotations == (
+        AnnotatedBox((1, 2, 5, 6), "dog", other_labels=("hound",)),
+        AnnotatedBox((7, 2, 9, 6), "cat"),
+        AnnotatedBox((7, 2, 9, 6), "cat"),
+    )
+    assert spoken(entry) == [("a dog", (0,))]
+
+
+def test_what_is_lost_with_a_line_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    boxes = [region("a dog", [[1, 2, 5, 6], [2, 2, 5, 6]])]
+    detection = {"instances": [{"bbox": [1, 2, 5, 6], "category": "dog"}]}
+    nameless = line("a dog", boxes, filename=None, detection=detection)
+    misspelt = {"filename": "b.jpg", "groundings": {}}
+    entry, _, other = listed(tmp_path, nameless, line(), misspelt)
+    problems = {one.problem: one.problem_detail for one in (entry, other)}
+    assert problems == {"no file name": "line 1, which has 3 boxes", "": ""}
+    assert "1 lines have neither grounding nor detection" in caplog.text
+
+
+def test_lines_of_different_sizes_are_no_image(tmp_path: Path) -> None:
+    lines = [line("a dog"), line("a cat", width=None), line("a hat", width=30)]
+    (entry,) = listed(tmp_path, *lines, merge=True)
+    assert entry.problem == "lines of different sizes"
+    assert entry.problem_detail == "images/a.jpg has lines of 20x10 and 30x10"
+    (entry,) = listed(tmp_path, *lines[1::-1], merge=True)
+    assert (entry.problem, entry.declared_size) == ("", (20, 10))
+
+
+def test_merged_lines_keep_all_their_conversations(tmp_path: Path) -> None:
+    def talk(question: str, answer: str) -> list[dict[str, str]]:
+        return [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
+
+    lines = [
+        line("a dog", conversations=talk("<image>\nWhat?", "A dog.")),
+        line("a cat"),
+        line("a hat", conversations=talk("<image>\nWhere?", "There.")),
+        line("a mug", conversations=talk("<image>\nWhat?", "A dog.")),
+    ]
+    (entry,) = listed(tmp_path, *lines, merge=True)
+    said = [turn.text for turn in entry.conversation]
+    assert said == ["<image>\nWhat?", "A dog.", "Where?", "There."]
+
+
+def test_a_byte_order_mark_and_spellings_of_a_file(tmp_path: Path) -> None:
+    lines = "\r\n".join(
+        json.dumps(line(filename=name)) for name in ("./a.jpg", "a.jpg", "x//b.jpg")
+    )
+    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + lines.encode())
+    entries = list_odvg(tmp_path, batch="b", images="", annotations="a.jsonl", merge=True)
+    assert [entry.file for entry in entries] == ["a.jpg", "x/b.jpg"]

@@ -193,3 +193,9 @@ def test_scaled_and_back(box: tuple[float, float, float, float], width: int, hei
     assert (x0, x1) == pytest.approx((box[0] * width, box[2] * width), abs=6e-4)
     assert (y0, y1) == pytest.approx((box[1] * height, box[3] * height), abs=6e-4)
     assert replace(pixels, box_xyxy=box) == AnnotatedBox(box, "a", crowd=True)
+
+
+def test_a_list_may_have_suffixes_and_a_byte_order_mark(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbftrain/b2.jpg\r\nzz.png\r\n")
+    assert [entry.key for entry in listed(tmp_path, names="list.txt")] == ["b-b2", "b-zz"]

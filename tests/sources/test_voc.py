@@ -92,7 +92,7 @@ def reason_of(path: Path) -> str:
 
 def listed(root: Path, names: str = "") -> list[tuple[str, str]]:
     entries = list_voc(root, batch="b", images="images", annotations="xml", names=names)
-    return [(entry.file, entry.annotation_file) for entry in entries]
+    return sorted((entry.file, entry.annotation_file) for entry in entries)
 
 
 def test_lists_choose_images_and_keep_what_is_missing(tmp_path: Path) -> None:
@@ -122,3 +122,37 @@ def test_a_list_cannot_leave_the_root(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("../../secret\n")
     (entry,) = list_voc(tmp_path, batch="b", images="images", annotations="x", names="list.txt")
     assert entry.problem == "file outside the root"
+
+
+def test_a_list_may_have_suffixes_and_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for name in ("a.png", "b.jpg", "2012.01.jpg"):
+        (tmp_path / "images" / name).touch()
+    names = "\ufeffa.png\r\nb.JPG 1\r\n2012.01\r\nc.d\r\ngone.jpeg -1\r\n"
+    (tmp_path / "list.txt").write_bytes(names.encode())
+    assert [image for image, _ in listed(tmp_path, "list.txt")] == [
+        "images/2012.01.jpg",
+        "images/a.png",
+        "images/b.jpg",
+        "images/c.d.jpg",
+        "images/gone.jpeg",
+    ]
+
+
+def test_linked_folders_are_listed_and_loops_are_not(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    (tmp_path / "set" / "images" / "own").mkdir(parents=True)
+    for place in ("elsewhere/a.jpg", "elsewhere/deep/b.jpg", "set/images/own/c.jpg"):
+        (tmp_path / place).touch()
+    images = tmp_path / "set" / "images"
+    (images / "linked").symlink_to(tmp_path / "elsewhere")
+    (images / "again").symlink_to(images / "own")  # known by its own name
+    (images / "own" / "up").symlink_to(images)
+    (images / "above").symlink_to(tmp_path)
+    (tmp_path / "elsewhere" / "back").symlink_to(images)
+    (images / "nowhere").symlink_to(tmp_path / "gone")
+    assert [image for image, _ in listed(tmp_path / "set")] == [
+        "images/linked/a.jpg",
+        "images/linked/deep/b.jpg",
+        "images/own/c.jpg",
+    ]

@@ -15,10 +15,10 @@ NAMES = {0: "dog", 1: "traffic light", 7: "cat"}
 SIZE = (200, 100)
 
 
-def read(folder: Path, content: str | bytes) -> tuple[AnnotatedBox, ...]:
+def read(folder: Path, content: str | bytes, *, masks: bool = True) -> tuple[AnnotatedBox, ...]:
     path = folder / "a.txt"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_yolo(path, SIZE, NAMES)
+    return read_yolo(path, SIZE, NAMES, masks=masks)
 
 
 def refusal(folder: Path, content: str | bytes) -> RefusedError:
@@ -47,7 +47,13 @@ def refusal(folder: Path, content: str | bytes) -> RefusedError:
         ),
         (
             "0 0 0 1 0 1 1 0 1",
-            AnnotatedBox((0, 0, 200, 100), "dog", mask=((0, 0, 200, 0, 200, 100, 0, 100),)),
+            AnnotatedBox((0, 0, 200, 100), "dog"),  # a box, written as an outline
+        ),
+        ("0 .1 .1 .2 .1 .2 .3 .1 .3 .1 .1", AnnotatedBox((20, 10, 40, 30), "dog")),  # closed
+        ("0 .5 .2 .55 .3 .5 .4 .45 .3", AnnotatedBox((90, 20, 110, 40), "dog")),  # oriented
+        (
+            "0 .1 .1 .5 .1 .4 .3 .2 .3",
+            AnnotatedBox((20, 10, 100, 30), "dog", mask=((20, 10, 100, 10, 80, 30, 40, 30),)),
         ),
     ],
 )
@@ -61,10 +67,13 @@ def test_an_empty_file_has_no_objects(tmp_path: Path, content: str) -> None:
 
 
 def test_an_outline_is_a_mask_of_the_image(tmp_path: Path) -> None:
-    (box,) = read(tmp_path, "0 0 0 0.5 0 0.5 0.5 0 0.5")
+    line = "0 0 0 0.25 0 0.5 0 0.5 0.5 0 0.5"
+    (box,) = read(tmp_path, line)
     assert box.mask
     rectangle = ((0.0, 0.0, 100.0, 0.0, 100.0, 50.0, 0.0, 50.0),)
     assert compressed(box.mask, (100, 200), "m") == compressed(rectangle, (100, 200), "m")
+    (unmasked,) = read(tmp_path, line, masks=False)
+    assert (unmasked.mask, unmasked.box_xyxy) == (None, box.box_xyxy)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,190 @@
+"""Masks for boxes and points: SAM, SAM 2 and the tracker of SAM 3, through `transformers`.
+
+An image is embedded once, whatever the number of its boxes; a mask is COCO's compressed run-length
+code in the image's own size.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from opendet.annotators.batching import in_batches
+from opendet.annotators.model_folder import (
+    called,
+    checked_path,
+    chosen_device,
+    one_line,
+    weights_of,
+)
+from opendet.record import BoxXYXY
+from opendet.section import Section
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+FAMILIES = {
+    "sam": ("SamModel", "SamProcessor"),
+    "sam2": ("Sam2Model", "Sam2Processor"),
+    "sam2_video": ("Sam2Model", "Sam2Processor"),
+    "sam3_tracker": ("Sam3TrackerModel", "Sam3TrackerProcessor"),
+    "sam3_video": ("Sam3TrackerModel", "Sam3TrackerProcessor"),
+}
+"""Classes of `transformers` for what a checkpoint's config.json calls itself. SAM 2.1's and SAM 3's
+folders name their video models, whose image parts are wanted here."""
+
+SIZES = ("original_sizes", "reshaped_input_sizes")
+"""What a processor tells of an image's sizes, as its `post_process_masks` takes it; SAM's has two,
+the later ones one."""
+
+
+class SegmentConfig(Section):
+    """Which model draws a mask for every box, and how."""
+
+    model: str = ""
+    """A folder that holds the model, or its name on the hub; empty for no masks."""
+    revision: str | None = None
+    """Commit, branch or tag on the hub; pin a commit, so that a build can be repeated."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Numbers that the model computes in."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where it runs; `auto` takes a GPU where there is one."""
+    batch_size: int = Field(default=16, ge=1)
+    """Boxes in one call of the model; halved for as long as a GPU's memory does not hold them."""
+    min_score: float = Field(default=0.0, ge=0, le=1)
+    """Least IoU with the true mask that the model predicts for a mask of its own."""
+
+
+class Segmenter:
+    """A loaded model. It knows boxes and points, no names."""
+
+    def __init__(self, config: SegmentConfig, key: str = "regions.masks") -> None:
+        """`key` is the config's place; raises ValueError, in one line, where there is no model."""
+        self._config = config
+        self._device = chosen_device(config.device)
+        self._processor, self._model = _load(config, self._device, key)
+        self._revision = weights_of(config.model, config.revision, self._model)
+
+    @property
+    def name(self) -> str:
+        """What provenance calls the model: its name on the hub, or its folder's name."""
+        return called(self._config.model)
+
+    @property
+    def revision(self) -> str:
+        """The version of the weights: of a folder what it holds, else the hub's commit."""
+        return self._revision
+
+    def segment(
+        self, image: "Image", boxes_xyxy: Sequence[BoxXYXY]
+    ) -> list[tuple[str, float] | None]:
+        """A mask's code and its predicted IoU in [0, 1] for each box in pixels, in order.
+
+        None where the mask is empty or scores below `min_score`. A score that is no number is a
+        ValueError.
+        """
+        prompts = {"input_boxes": [[list(map(float, box)) for box in boxes_xyxy]]}
+        return self._masks(image, prompts, len(boxes_xyxy), several=False)
+
+    def segment_points(
+        self, image: "Image", points: Sequence[tuple[float, float]]
+    ) -> list[tuple[str, float] | None]:
+        """The same for points in pixels, each inside a thing of its own.
+
+        A point may mean a thing, its part or what holds it: the model draws all three, and the one
+        that it is surest of is taken.
+        """
+        prompts: dict[str, Any] = {
+            "input_points": [[[list(map(float, point))] for point in points]],
+            "input_labels": [[[1] for _ in points]],
+        }
+        return self._masks(image, prompts, len(points), several=True)
+
+    def _masks(
+        self, image: "Image", prompts: dict[str, Any], count: int, *, several: bool
+    ) -> list[tuple[str, float] | None]:
+        """`prompts` is what the processor takes; `several` masks are drawn for each, or one."""
+        import torch
+
+        if not count:
+            return []
+        inputs = self._processor(images=image, return_tensors="pt", **prompts)
+        # Coordinates keep their own type: bfloat16 would round those above 256 to even pixels.
+        scaled = {key: inputs[key].to(self._device) for key in prompts}  # (1, N, ...)
+        with torch.inference_mode():
+            pixels = inputs["pixel_values"].to(self._device, self._model.dtype)
+            embeddings = self._model.get_image_embeddings(pixels)
+
+            def draw(batch: Sequence[int]) -> list[tuple[str, float] | None]:
+                span = slice(batch[0], batch[-1] + 1)
+                drawn = self._model(
+                    image_embeddings=embeddings,
+                    multimask_output=several,
+                    **{key: value[:, span] for key, value in scaled.items()},
+                )
+                masks, scores = _surest(drawn.pred_masks[0], drawn.iou_scores[0])
+                return self._kept(self._full_size(masks, inputs), scores)
+
+            return in_batches(range(count), self._config.batch_size, draw)
+
+    def _full_size(self, masks: "Tensor", inputs: Any) -> "Tensor":
+        """(N, 1, h, w) logits -> (N, H, W) bool of the image's own size."""
+        sizes = [inputs[key] for key in SIZES if key in inputs]
+        full: list[Tensor] = self._processor.post_process_masks([masks.float()], *sizes)
+        return full[0][:, 0]
+
+    def _kept(self, masks: "Tensor", scores: "Tensor") -> list[tuple[str, float] | None]:
+        codes = mask_codes(masks)
+        least = self._config.min_score
+        return [
+            (code, score) if code and score >= least else None
+            for code, score in zip(codes, scores.tolist(), strict=True)
+        ]
+
+
+def mask_codes(masks: "Tensor") -> list[str]:
+    """(N, H, W) bool -> COCO's compressed codes of them; an empty text for an empty mask."""
+    import numpy as np
+    from faster_coco_eval.core.mask import encode
+
+    pixels = masks.to("cpu").numpy().astype(np.uint8)
+    return [
+        encode(np.asfortranarray(one))["counts"].decode() if one.any() else "" for one in pixels
+    ]
+
+
+def _surest(masks: "Tensor", scores: "Tensor") -> tuple["Tensor", "Tensor"]:
+    """(N, M, h, w) masks and (N, M) predicted IoU -> (N, 1, h, w) and (N) of the best of the M."""
+    if not bool(scores.isfinite().all()):
+        raise ValueError("the segmenter's score is no number: try dtype float32, or another model")
+    best = scores.argmax(1, keepdim=True)  # (N, 1)
+    rows = best[:, :, None, None].expand(-1, -1, *masks.shape[-2:])
+    # A regressed IoU may leave its range by a little.
+    return masks.gather(1, rows), scores.float().gather(1, best)[:, 0].clamp(0, 1)
+
+
+def _load(config: SegmentConfig, device: str, key: str) -> tuple[Any, Any]:
+    """The processor and the model, ready to draw."""
+    import torch
+    import transformers
+
+    path = checked_path(config.model, f"{key}.model")
+    where: dict[str, Any] = {"revision": config.revision, "trust_remote_code": False}
+    mend = "name a folder that holds a SAM, SAM 2 or SAM 3, or a hub name while the hub answers"
+    with one_line(config.model, f"{key}.model", mend):
+        family = transformers.AutoConfig.from_pretrained(path, **where).model_type
+        if family not in FAMILIES:
+            raise ValueError(f"it is a {family}, not one of {', '.join(FAMILIES)}")
+        model_class, processor_class = (getattr(transformers, name) for name in FAMILIES[family])
+        processor = processor_class.from_pretrained(path, **where)
+        model, report = model_class.from_pretrained(
+            path,
+            dtype=getattr(torch, config.dtype),
+            use_safetensors=True,
+            output_loading_info=True,
+            **where,
+        )
+        if missing := sorted(report["missing_keys"]):
+            raise ValueError(f"its weights lack {len(missing)} tensors, as {missing[0]}")
+    return processor, model.to(device).eval()

@@ -1,0 +1,1 @@
+"""What models said, kept: nothing is asked twice."""

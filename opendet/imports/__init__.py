@@ -1,0 +1,1 @@
+"""How data that lie somewhere become a build of this project."""
