@@ -99,12 +99,18 @@ class Build:
                     check_folder(batch.folder(self.root) / batch.images, self.card, batch)
         return ImageFiles(self.card, self.folder, self.root)
 
+    @property
+    def answer_store(self) -> Path | None:
+        """Where models' answers are kept; None where they are not."""
+        store = self.config.run.answers
+        return self.root / Path(store).expanduser() if store else None
+
     def answers(self, stage: str) -> AnswerPlace:
         """Where a stage keeps what its model says, and counts how often it asks."""
-        store = self.config.run.answers
-        return AnswerPlace(self.root / store if store else None, self._counts(stage))
+        return AnswerPlace(self.answer_store, self._asked(stage))
 
-    def _counts(self, stage: str) -> Path:
+    def _asked(self, stage: str) -> Path:
+        """Where the processes of a stage's run count how often they ask a model."""
         return self.root / ".opendet" / self.name / "asked" / stage
 
     # --- what one stage hands to the next
@@ -204,10 +210,9 @@ class Build:
 
     def make(self, stage: Stage[In, Out], tasks: Sequence[Task], work: WorkFolder) -> Ran:
         """Make what is missing of the stage, or try its quarantined samples again."""
+        shutil.rmtree(self._asked(stage.name), ignore_errors=True)  # of the run before
         if self.retrying:
             return retry(stage, tasks, work)
-        if not all(work.committed(task) for task in tasks):
-            shutil.rmtree(self._counts(stage.name), ignore_errors=True)  # of the run before
         with self.ray_for(tasks, work):
             return run(stage, tasks, work, actors=self.actors)
 
@@ -226,7 +231,7 @@ class Build:
         numbers = {
             **counts_of(ran.manifest),
             **(metrics(ran.manifest) if metrics else {}),
-            **counted(self._counts(stage.name)),
+            **_asked(work, counted(self._asked(stage.name)), made=ran.parts_made),
             "shards_made": ran.parts_made,
             "seconds": _seconds(work, begin, made=ran.parts_made),
         }
@@ -297,6 +302,14 @@ def _seconds(work: WorkFolder, begin: float, *, made: int) -> float:
     if made or not kept.is_file():
         write_json_durably(kept, round(time.monotonic() - begin, 3))
     return float(json.loads(kept.read_text()))
+
+
+def _asked(work: WorkFolder, counts: Mapping[str, int], *, made: int) -> dict[str, int]:
+    """How often the stage's model was asked when it last made something."""
+    kept = work.root / "asked.json"
+    if made or not kept.is_file():
+        write_json_durably(kept, dict(counts))
+    return dict(json.loads(kept.read_text()))
 
 
 def stamps_of(parts: Sequence[PartCommit]) -> dict[str, str]:

@@ -129,6 +129,17 @@ def test_without_a_store_each_build_asks_anew(tmp_path: Path, detector: Path) ->
         assert (ended.code, ended.line) == (1, "tiny keeps no answers: its run.answers is empty")
 
 
+def test_a_store_that_cannot_be_used_ends_the_stage(tmp_path: Path, detector: Path) -> None:
+    project = make_project(tmp_path / "project", card(("first", 5)))
+    with answering(lambda asked, before: completion(SAID)) as server:
+        config = configuration(server.address, detector)
+        configure(project, {**config, "run": {"actors": 0, "answers": "params.yaml"}})
+        ended = run_cli(project, "data", "build", *STAGES)
+    assert ended.code == 1
+    assert "run.answers: " in ended.err.splitlines()[-1]
+    assert not (project / "datasets" / "tiny" / "caption").exists()
+
+
 def test_the_store_is_shown_packed_exported_and_emptied(tmp_path: Path, detector: Path) -> None:
     project = make_project(tmp_path / "project", card(("first", 5)))
     ended = run_cli(project, "data", "answers")
@@ -151,6 +162,10 @@ def test_the_store_is_shown_packed_exported_and_emptied(tmp_path: Path, detector
         configure(project, changed)
         assert build(project, server) == 0  # from the pack
 
+        ended = run_cli(project, "data", "answers", "--export", "pipelines")
+        assert (ended.code, "pipelines is a folder" in ended.line) == (1, True)
+        ended = run_cli(project, "data", "answers", "--pack", "--remove-idle", "1")
+        assert (ended.code, "give one of --pack" in ended.line) == (1, True)
         ended = run_cli(project, "data", "answers", "--remove", "nothing")
         assert (ended.code, "no kind is called nothing" in ended.line) == (1, True)
         ended = run_cli(project, "data", "answers", "--remove-idle", "90")

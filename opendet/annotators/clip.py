@@ -65,6 +65,11 @@ class Clip:
         self.width = self.encode_texts([""]).shape[1]
         """D."""
 
+    @property
+    def preprocessing(self) -> str:
+        """How pictures are brought to its input, in words."""
+        return " ".join(repr(self._preprocess).split())
+
     @classmethod
     def load(cls, model: str, *, pretrained: str = "", device: str = "cpu") -> "Clip":
         """A folder in open_clip's local-dir form, or the name of an open_clip model.

@@ -28,6 +28,7 @@ KEY = "regions.detectors"
 FAMILIES = ("sam3", "sam3_video")
 """What a checkpoint's config.json calls itself; SAM 3's own folder names its video model, whose
 detector is wanted here."""
+ALL_NAMES = 1_000_000
 LONGEST_TEXT = 32
 """Tokens of a name that SAM 3 reads."""
 MASKS_AT_ONCE = 16
@@ -42,6 +43,11 @@ class ConceptsConfig(FinderSection):
     names_per_call: int = Field(default=8, ge=1)
     """Names of an image that are asked for at once, each a question of its own; halved for as long
     as a GPU's memory does not hold them."""
+
+    @property
+    def names_per_question(self) -> int:
+        """All of an image's, as it is looked at once for all of them."""
+        return ALL_NAMES
 
 
 class Concepts:

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from opendet.record import BoxXYXY
 from opendet.section import Section
@@ -66,7 +66,8 @@ class FinderSection(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where it runs; `auto` takes a GPU where there is one."""
     batch_size: int = Field(default=4, ge=1)
-    """Images in one call of the model; halved for as long as a GPU's memory does not hold them."""
+    """Images in one call of the model on a GPU, halved for as long as its memory does not hold
+    them. On a CPU each image is asked about alone, so that its answer hangs on nothing else."""
     floor: float = Field(default=0.05, ge=0, le=1)
     """Least score that is remembered. Thresholds above it can be changed without asking again."""
     most: int = Field(default=300, ge=1)
@@ -88,3 +89,18 @@ class FinderSection(Section):
     cross_name_iou: float = Field(default=0.9, gt=0, le=1)
     """IoU from which two boxes of different names are one thing with two names: the surer one's
     comes first."""
+
+    @property
+    def names_per_question(self) -> int:
+        """Names of one question that the answer store knows by itself."""
+        return self.names_per_call
+
+    @model_validator(mode="after")
+    def _remembered(self) -> Self:
+        for named in {"min_score", "image_min_score"} & self.model_fields_set:
+            if 0 < (least := getattr(self, named)) < self.floor:
+                raise ValueError(
+                    f"{named} is {least}, below floor, {self.floor}, under which nothing is "
+                    "remembered: lower floor too"
+                )
+        return self

@@ -9,6 +9,7 @@ from pydantic import Field
 from opendet.annotators.batching import in_batches
 from opendet.annotators.detection import FinderSection, Found
 from opendet.annotators.scored_boxes import LEAST_SIDE
+from opendet.annotators.weights import folder_digest
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -48,7 +49,7 @@ class Own:
         self._detector, self._device, self._sha256 = _load(config)
         if not self._sha256.startswith(config.revision or ""):
             raise ValueError(
-                f"{KEY}: the weights of {config.model} have sha256 {self.revision}..., not the "
+                f"{KEY}: the weights of {config.model} have sha256 {self._sha256[:12]}..., not the "
                 f"revision {config.revision}: take the right folder, or change the revision"
             )
 
@@ -60,8 +61,8 @@ class Own:
 
     @property
     def revision(self) -> str:
-        """How the sha256 of its weights begins."""
-        return self._sha256[:12]
+        """What its folder holds: the weights, and how it resizes and names."""
+        return folder_digest(Path(self._config.model).expanduser())
 
     def find(
         self,

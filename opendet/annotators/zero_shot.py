@@ -102,6 +102,11 @@ class ZeroShot:
         self._family, self._revision = _load(config)
 
     @property
+    def _at_once(self) -> int:
+        """Images in a batch: on a CPU one, for a batch of others would change its last digits."""
+        return 1 if chosen_device(self._config.device) == "cpu" else self._config.batch_size
+
+    @property
     def name(self) -> str:
         """What provenance calls the model: its name on the hub, or its folder's name."""
         return called(self._config.model)
@@ -122,7 +127,7 @@ class ZeroShot:
         assert len(images) == len(names), f"{len(images)} images, {len(names)} lists of names"
         found: list[list[Found]] = [[] for _ in images]
         for questions in self._alike(images, names):
-            answers = in_batches(questions, self._config.batch_size, self._answers)
+            answers = in_batches(questions, self._at_once, self._answers)
             for question, answer in zip(questions, answers, strict=True):
                 found[question.number] += answer
         # an image that was asked in pieces has one list from each

@@ -43,8 +43,10 @@ def show_answers(
     from opendet.console import printable
     from opendet.inspect.tables import answers_table, show
 
+    if sum((pack, remove_idle is not None or bool(remove), export is not None)) > 1:
+        raise ValueError("give one of --pack, --export, and --remove or --remove-idle")
     opened = Build.open(build)
-    store = opened.answers("").store
+    store = opened.answer_store
     if store is None:
         raise ValueError(f"{opened.name} keeps no answers: its run.answers is empty")
     if export is not None:
@@ -91,6 +93,8 @@ def _export(store: Path, file: Path) -> int:
     from opendet.answers.store import kinds_of
     from opendet.exports.whole_files import whole_files
 
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder: name a file to write")
     number = 0
     with whole_files(file.parent) as file_of:
         lines = file_of(file.name)

@@ -4,7 +4,8 @@ import json
 import os
 import socket
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,6 +39,11 @@ class Memory:
     _kept: Segments | None = None
     _name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{_mark()}")
 
+    def __post_init__(self) -> None:
+        """Raises ValueError, in one line, where the store cannot be used."""
+        if self.place.store is not None:
+            self._kept = open_kind(self.place.store, self.kind)
+
     def recall(
         self,
         keys: Sequence[str],
@@ -51,8 +57,9 @@ class Memory:
         `ask` gets the places of those that must be asked, and gives their answers. `to_json` gives
         None for an answer that is not to be kept: it may be another one tomorrow.
         """
-        kept = self._open()
-        known = {} if kept is None else kept.find(keys)
+        kept = self._kept
+        with _store_is_the_machines():
+            known = {} if kept is None else kept.find(keys)
         answers = {key: from_json(value) for key, value in known.items()}
         first = {key: place for place, key in reversed(list(enumerate(keys))) if key not in answers}
         places = sorted(first.values())
@@ -60,15 +67,11 @@ class Memory:
             new = dict(zip((keys[place] for place in places), ask(places), strict=True))
             told = {key: to_json(answer) for key, answer in new.items()}
             if kept is not None:
-                kept.add({key: value for key, value in told.items() if value is not None})
+                with _store_is_the_machines():
+                    kept.add({key: value for key, value in told.items() if value is not None})
             answers |= new
         self._count(asked=len(places), remembered=len(keys) - len(places))
         return [answers[key] for key in keys]
-
-    def _open(self) -> Segments | None:
-        if self._kept is None and self.place.store is not None:
-            self._kept = open_kind(self.place.store, self.kind)
-        return self._kept
 
     def _count(self, *, asked: int, remembered: int) -> None:
         """Say how often this process has asked, where the driver adds it up. What is counted says
@@ -89,6 +92,16 @@ def counted(counts: Path) -> dict[str, int]:
     return (
         {what: sum(one[what] for one in told) for what in ("asked", "remembered")} if told else {}
     )
+
+
+@contextmanager
+def _store_is_the_machines() -> Iterator[None]:
+    """What goes wrong with the store is no sample's fault: it ends the stage, and no image goes to
+    the quarantine for it."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise ConnectionError(f"the answer store (run.answers): {error}") from error
 
 
 def _mark() -> str:

@@ -50,25 +50,33 @@ class Pack:
         return row
 
 
-def open_pack(folder: Path) -> Pack | None:
-    """The newest pack of a kind; None where there is none. Raises ValueError where its two files do
-    not belong together."""
+def open_pack(folder: Path) -> tuple[Pack | None, int]:
+    """The newest pack of a kind and its number; None and 0 where there is none. Raises ValueError
+    where its two files do not belong together."""
     numbers = pack_numbers(folder)
-    if not numbers:
-        return None
-    keys, values = _files(folder, numbers[-1])
-    try:
-        with keys.open("rb") as rows, values.open("rb") as texts:
-            pack = Pack(
-                mmap.mmap(rows.fileno(), 0, access=mmap.ACCESS_READ),
-                mmap.mmap(texts.fileno(), 0, access=mmap.ACCESS_READ),
-            )
-        whole = len(pack._rows) % _ROW.size == 0
-        whole = whole and pack._row(len(pack) - 1)[2] == len(pack._texts)
-    except (FileNotFoundError, ValueError):  # one is not there, or empty
-        whole = False
-    if not whole:
-        raise ValueError(f"{keys} and its .values are damaged: remove both; what they held is lost")
+    while numbers:
+        keys, values = _files(folder, numbers[-1])
+        try:
+            return _opened(keys, values), numbers[-1]
+        except (FileNotFoundError, ValueError) as error:  # one is not there, or empty, or damaged
+            newer = pack_numbers(folder)
+            if newer in ([], numbers):
+                raise ValueError(
+                    f"{keys} and its .values are damaged: remove both; what they held is lost"
+                ) from error
+            numbers = newer  # replaced since it was listed
+    return None, 0
+
+
+def _opened(keys: Path, values: Path) -> Pack:
+    with keys.open("rb") as rows, values.open("rb") as texts:
+        pack = Pack(
+            mmap.mmap(rows.fileno(), 0, access=mmap.ACCESS_READ),
+            mmap.mmap(texts.fileno(), 0, access=mmap.ACCESS_READ),
+        )
+    whole = len(pack._rows) % _ROW.size == 0
+    if not whole or pack._row(len(pack) - 1)[2] != len(pack._texts):
+        raise ValueError("the two files do not belong together")
     return pack
 
 
@@ -106,6 +114,13 @@ def remove_packs(folder: Path, numbers: Iterable[int]) -> None:
     for number in numbers:
         for path in _files(folder, number):
             path.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what packing left behind when it was killed: values without keys, growing files."""
+    for leftover in (*folder.glob("pack-*.growing"), *folder.glob("pack-*.values")):
+        if not leftover.with_suffix(".keys").is_file():
+            leftover.unlink()
 
 
 def _files(folder: Path, number: int) -> tuple[Path, Path]:

@@ -16,11 +16,13 @@ import socket
 import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from heapq import merge
 from pathlib import Path
 from typing import Any
 
-from opendet.answers.packing import Pack, open_pack
+from opendet.answers.packing import Pack, open_pack, pack_numbers
 
 KEY_DIGITS = 64
 """Hexadecimal digits of a key, a SHA-256."""
@@ -46,14 +48,25 @@ class Segments:
     """Key -> the segment's name, and where in it the JSON begins and ends, in bytes."""
     _read: dict[str, _Read] = field(default_factory=dict)
     _pack: Pack | None = None
+    _pack_number: int = 0
     _own: int | None = None
     """Descriptor of this process's own segment, once it has something to say."""
+    _path: Path = Path()
+    """Where that lies."""
 
     def find(self, keys: Iterable[str]) -> dict[str, Any]:
         """The answers to those keys that have one, what others wrote up to now among them."""
-        self._catch_up()
+        wanted = dict.fromkeys(keys)
+        found = self._look(wanted)
+        missing = [key for key in wanted if key not in found]
+        if missing:
+            self._catch_up()
+            found |= self._look(missing)
+        return found
+
+    def _look(self, keys: Iterable[str]) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for key in dict.fromkeys(keys):
+        for key in keys:
             text = self._text(bytes.fromhex(key))
             if text is not None:
                 found[key] = json.loads(text)
@@ -63,7 +76,8 @@ class Segments:
         """Keep answers, JSON each. Once this returns, no kill of the process loses them."""
         if not answers:
             return
-        if self._own is None:
+        if self._own is None or not self._path.exists():  # packed meanwhile
+            self.close()
             self._own = self._new_segment()
         block = b"".join(line_of(key, answer) for key, answer in answers.items())
         while block:
@@ -72,10 +86,14 @@ class Segments:
     def texts(self) -> Iterator[tuple[bytes, bytes]]:
         """Every key and the JSON of its answer, in the order of the keys."""
         self._catch_up()
-        for key in sorted(self._answers.keys() | set(self._pack.keys() if self._pack else ())):
-            text = self._text(key)
-            assert text is not None
-            yield key, text
+        packed = self._pack.keys() if self._pack else iter(())
+        before = b""
+        for key in merge(packed, sorted(self._answers)):
+            if key != before:
+                text = self._text(key)
+                assert text is not None
+                yield key, text
+            before = key
 
     def __len__(self) -> int:
         """How many different questions have an answer."""
@@ -94,16 +112,30 @@ class Segments:
         if (place := self._answers.get(key)) is None:
             return self._pack.find(key) if self._pack else None
         name, begin, end = place
-        with (self.folder / name).open("rb") as file:
-            file.seek(begin)
-            return file.read(end - begin)
+        try:
+            with (self.folder / name).open("rb") as file:
+                file.seek(begin)
+                return file.read(end - begin)
+        except FileNotFoundError:  # packed meanwhile, with all that it held
+            self._forget(name)
+            self._catch_up()
+            return self._text(key)
+
+    def _forget(self, name: str) -> None:
+        """A segment is gone: what it held is in a pack."""
+        self._read.pop(name, None)
+        gone = [key for key, place in self._answers.items() if place[0] == name]
+        for key in gone:
+            del self._answers[key]
 
     def _catch_up(self) -> None:
-        """Read what was added to the segments since, and a pack that has come."""
-        if self._pack is None:
-            self._pack = open_pack(self.folder)
+        """Read what was added to the segments since, and the newest pack."""
+        newest = max(pack_numbers(self.folder), default=0)
+        if newest > self._pack_number:
+            self._pack, self._pack_number = open_pack(self.folder)
         for path in sorted(self.folder.glob("*.jsonl")):
-            self._catch_up_with(path)
+            with suppress(FileNotFoundError):  # packed since it was listed
+                self._catch_up_with(path)
 
     def _catch_up_with(self, path: Path) -> None:
         read = self._read.setdefault(path.name, _Read())
@@ -128,7 +160,8 @@ class Segments:
     def _new_segment(self) -> int:
         self.folder.mkdir(parents=True, exist_ok=True)
         name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.jsonl"
-        return os.open(self.folder / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND)
+        self._path = self.folder / name
+        return os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o664)
 
 
 def line_of(key: str, answer: Any) -> bytes:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from opendet.bench import (
+    annotators,
     forward,
     naming,
     records,
@@ -40,6 +41,7 @@ BENCHES: dict[str, Bench] = {
     "naming": naming.measure,
     "forward": forward.measure,
     "training-cost": training_cost.measure,
+    "annotators": annotators.measure,
     "localisation": localisation,
     "self-training": self_training,
     "whole-model": whole_model,

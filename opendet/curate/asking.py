@@ -59,6 +59,10 @@ class Asking(Protocol):
     def served(self) -> ServedConfig: ...
 
 
+SHOWING = "1"
+"""Goes up when our code shows a model another picture for the same question."""
+
+
 class Remembered:
     """A model that is asked only what the answer store does not know."""
 
@@ -66,6 +70,7 @@ class Remembered:
         """`how`: what besides the model decides its answers."""
         self._model = model
         kind = {"answers": "text", "model": model.name, "revision": model.revision, **how}
+        kind["showing"] = SHOWING
         self._memory = Memory(place, kind)
 
     @property
@@ -158,7 +163,8 @@ def load_asked(config: Asking, place: AnswerPlace | None = None) -> Remembered |
             from opendet.annotators.served import Served  # an HTTP client, which few builds need
 
             how = config.served.model_dump(mode="json", exclude={"model", "revision"})
-            return Remembered(Served(config.served), how, place)
+            served = Served(config.served)
+            return Remembered(served, {**how, "served_as": served.served_as}, place)
     return None
 
 

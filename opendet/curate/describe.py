@@ -71,6 +71,9 @@ class DescribeConfig(Section):
     rename: bool = False
     """Whether a region that a detector has named gets the name that a model's answer says, in the
     place of the detector's."""
+    names_from_labels: bool = False
+    """Whether a region that the source has labelled is called by the source's own words, whatever a
+    model's answer says: for sources whose labels are to be learned from, and not to judge by."""
     max_name_words: int = Field(default=5, ge=1)
     """Longest name that is read from a model's answer."""
     vision_language: VisionLanguageConfig = VisionLanguageConfig(max_new_tokens=48)
@@ -214,6 +217,9 @@ def _described_by(region: Region, text: str, said_by: Provenance, config: Descri
     if not text and region.description:
         return region
     described = replace(region, description=text, description_from=said_by)
+    if config.names_from_labels and region.label:
+        labels = (region.label, *region.other_labels)
+        return replace(described, names=labels, names_from=Provenance("source"))
     if not text or (region.names and not config.rename):
         return described
     return _with_name(described, short_name(text, max_words=config.max_name_words), said_by)

@@ -37,6 +37,10 @@ DECIMALS = 6
 """An agreement is rounded to so many, below what differs between machines for no reason."""
 
 
+CROPPING = "1"
+"""Goes up when the same region gives another crop."""
+
+
 class EmbedConfig(Section):
     """How the stage runs CLIP. The stage `clip` says which one, and what it sees and reads."""
 
@@ -148,7 +152,13 @@ class RememberedCrops:
 
     def __init__(self, clip: "Clip", choice: "ClipChoice", place: AnswerPlace, batch: int) -> None:
         self._clip, self._context, self._batch = clip, choice.context, batch
-        kind = {"answers": "vector", "model": clip.name, "revision": clip.revision}
+        kind = {
+            "answers": "vector",
+            "model": clip.name,
+            "revision": clip.revision,
+            "preprocessing": clip.preprocessing,
+            "cropping": CROPPING,
+        }
         published = choice.model != "trained"
         self._memory = Memory(place if published else replace(place, store=None), kind)
 

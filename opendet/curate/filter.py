@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from opendet.curate.second_opinion import annotator_of, first_annotator
+from opendet.curate.second_opinion import annotator_of, first_annotator, is_the_sources
 from opendet.record import Provenance, Record, Region
 from opendet.sample import Dropped, Sample
 from opendet.section import Section
@@ -124,8 +124,9 @@ def region_refusal(
 
 def second_opinion(region: Region, record: Record, config: FilterConfig) -> str:
     """A witness is not learned from: its box stands already where it seconds one."""
-    own = config.min_seconded is None or annotator_of(region) == first_annotator(record)
-    return "" if own else "second opinion"
+    if config.min_seconded is None or is_the_sources(region):
+        return ""
+    return "" if annotator_of(region) == first_annotator(record) else "second opinion"
 
 
 def crowd(region: Region, config: FilterConfig) -> str:
@@ -179,7 +180,7 @@ def box_judged_loose(region: Region, config: FilterConfig) -> str:
 
 
 def not_seconded(region: Region, config: FilterConfig) -> str:
-    if config.min_seconded is None:
+    if config.min_seconded is None or is_the_sources(region):
         return ""
     seconded = region.seconded
     agreed = seconded is not None and seconded >= config.min_seconded

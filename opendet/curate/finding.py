@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from opendet.annotators.detection import Found
 from opendet.annotators.finders import FinderConfig, is_told_names, load_finder
@@ -35,7 +35,7 @@ class FindConfig(Section):
     detectors: tuple[FinderConfig, ...] = ()
     """Asked one after the other; each one's boxes stay apart from the others', so that the filter
     may ask for two that agree. None: the source's own boxes are the boxes."""
-    detected_splits: tuple[str, ...] = ("train",)
+    detected_splits: tuple[Literal["train", "val", "test"], ...] = ("train",)
     """Splits that detectors label."""
     source_boxes: Literal["replace", "keep", "fill"] = "replace"
     """Where detectors label: `replace` puts theirs in the place of the source's boxes, `keep` has
@@ -46,6 +46,17 @@ class FindConfig(Section):
     """What those detectors look for that have to be told."""
     masks: SegmentConfig = SegmentConfig()
     """The model that draws a mask into every box that has none."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        models = [(one.annotator, one.model) for one in self.detectors]
+        for number, model in enumerate(models):
+            if model in models[:number]:
+                raise ValueError(
+                    f"detectors.{number} is detectors.{models.index(model)} again: each model "
+                    "labels once, for nobody could tell the two apart"
+                )
+        return self
 
     @property
     def looks(self) -> bool:
@@ -62,7 +73,7 @@ class RememberedFinder:
         self._finder = load_finder(config)
         how = config.model_dump(mode="json", exclude=_AFTERWARDS)
         kind = {"answers": "boxes", "name": self._finder.name, "revision": self._finder.revision}
-        self._memory = Memory(place, {**kind, "asked": how})
+        self._memory = Memory(place, {**kind, "asked": how, "reading": READING})
 
     def regions(
         self, samples: Sequence[Sample], names: Sequence[tuple[str, ...]]
@@ -86,6 +97,17 @@ class RememberedFinder:
         return [tuple(map(self._region, above_thresholds(one, self._config))) for one in seen]
 
     def _find(self, questions: Sequence[tuple[Sample, tuple[str, ...]]]) -> list[list[Found]]:
+        # An image in tiles is a batch of its own: those of many would not fit into memory.
+        size = 1 if self._config.tile else max(1, len(questions))
+        return [
+            [rounded(thing) for thing in found]
+            for start in range(0, len(questions), size)
+            for found in self._find_at_once(questions[start : start + size])
+        ]
+
+    def _find_at_once(
+        self, questions: Sequence[tuple[Sample, tuple[str, ...]]]
+    ) -> list[list[Found]]:
         return find_tiled(
             self._finder,
             [pixels_of(sample) for sample, _ in questions],
@@ -116,11 +138,24 @@ def _from_json(rows: Any) -> list[Found]:
     ]
 
 
+READING = "1"
+"""Goes up when our code makes another answer of what the same detector says to the same question:
+boxes placed differently, other outputs read. Answers of before are then asked for again."""
+
 _AFTERWARDS = {
-    *("model", "revision", "device", "batch_size", "names_per_call"),
+    *("model", "revision", "device", "batch_size", "names_per_call", "naming_batch"),
+    "class_names_file",  # a path; what is in it is part of the finder's revision
     *("min_score", "image_min_score", "same_name_iou", "cross_name_iou"),
 }
 """What of a detector's configuration changes none of its answers, or is the kind's own."""
+
+
+def rounded(thing: Found) -> Found:
+    """To a hundredth of a pixel, and a score to six digits: below what any detector means."""
+    x0, y0, x1, y1 = (round(side, 2) for side in thing.box_xyxy)
+    if x0 >= x1 or y0 >= y1:
+        return thing
+    return replace(thing, box_xyxy=(x0, y0, x1, y1), score=round(thing.score, 6))
 
 
 class RememberedSegmenter:
@@ -135,7 +170,11 @@ class RememberedSegmenter:
 
     def with_masks(self, sample: Sample, record: Record) -> Record:
         """The record, each region that had no mask with one, where the model is sure enough."""
-        bare = [index for index, region in enumerate(record.regions) if region.mask is None]
+        bare = [
+            index
+            for index, region in enumerate(record.regions)
+            if region.mask is None and not region.crowd
+        ]
         boxes_xyxy = [record.regions[index].box_xyxy for index in bare]
         answers = self._memory.recall(
             [question_key(image=record.sha256, box_xyxy=box) for box in boxes_xyxy],
@@ -158,7 +197,7 @@ def pieces(names: tuple[str, ...], config: FinderConfig) -> list[tuple[str, ...]
     told none, and no question where one that must be told has nothing to look for."""
     if not is_told_names(config):
         return [()]
-    size = config.names_per_call
+    size = config.names_per_question
     return [names[start : start + size] for start in range(0, len(names), size)]
 
 

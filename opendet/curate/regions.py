@@ -36,7 +36,7 @@ class RegionsConfig(FindConfig):
     """Folder of nltk's data (punkt_tab, averaged_perceptron_tagger_eng); null: where nltk itself
     looks, such as NLTK_DATA. Nothing is ever downloaded."""
     tag_found: bool = False
-    """Whether an image without tags is tagged with the names of its regions."""
+    """Whether an image without tags is tagged with the labels and names of its regions."""
     keep_ungrounded: bool = True
     """Whether a phrase that no region was found for stays in the record."""
     synonyms: dict[str, tuple[str, ...]] = Field(default_factory=dict)
@@ -78,15 +78,22 @@ class RegionFinder:
 
     def ground_caption(self, record: Record) -> Record:
         found_by = Provenance(model="noun phrases", revision=self._noun_phrases.revision)
-        phrases = ground_spans(
-            record, self._noun_phrases(record.caption), found_by, self._config.synonyms
-        )
+        synonyms = self._config.synonyms
+        if self._replaced(record):  # the source's phrases stay, and speak of the boxes now there
+            own = [replace(phrase, grounded_from=found_by) for phrase in record.phrases]
+            record = replace(record, phrases=tuple(grounded(record, own, synonyms)))
+        phrases = ground_spans(record, self._noun_phrases(record.caption), found_by, synonyms)
         if not self._config.keep_ungrounded:
             phrases = tuple(phrase for phrase in phrases if phrase.regions)
         return replace(record, phrases=phrases)
 
+    def _replaced(self, record: Record) -> bool:
+        """Whether detectors' boxes are in the place of the source's."""
+        labelled = record.split in self._config.detected_splits and bool(self._finders)
+        return labelled and self._config.source_boxes == "replace"
+
     def _tagged(self, record: Record) -> Record:
-        names = dict.fromkeys(name for region in record.regions for name in region.names)
+        names = dict.fromkeys(name for region in record.regions for name in _sayings(region))
         if record.tags or not names:
             return record
         return replace(record, tags=tuple(names), tags_from=Provenance("regions"))
@@ -117,13 +124,19 @@ def ground_spans(
     those that are apart from them. The longest of spans that overlap stays."""
     own = {Span(phrase.start, phrase.end): phrase for phrase in record.phrases}
     kept = {span: own[span] for span in longest_apart(own)}
-    sayings = [_sayings(region) for region in record.regions]
-    for span in longest_apart(spans):
-        if all(span.apart_from(other) for other in kept):
-            text = record.caption[span.start : span.end]
-            regions = ground(text, sayings, synonyms)
-            kept[span] = Phrase(span.start, span.end, regions, found_by)
+    new = [span for span in longest_apart(spans) if all(span.apart_from(one) for one in kept)]
+    found = grounded(record, [Phrase(span.start, span.end, (), found_by) for span in new], synonyms)
+    kept |= dict(zip(new, found, strict=True))
     return tuple(kept[span] for span in sorted(kept))
+
+
+def grounded(record: Record, phrases: Iterable[Phrase], synonyms: Synonyms) -> list[Phrase]:
+    """The phrases with the regions that their words speak of."""
+    sayings = [_sayings(region) for region in record.regions]
+    return [
+        replace(one, regions=ground(record.caption[one.start : one.end], sayings, synonyms))
+        for one in phrases
+    ]
 
 
 def tally(records: Sequence[Record]) -> dict[str, int]:

@@ -20,9 +20,16 @@ def annotator_of(region: Region) -> Annotator:
     return region.box_from.model, region.box_from.revision
 
 
+def is_the_sources(region: Region) -> bool:
+    """Whether the source itself drew the box: it needs nobody to second it."""
+    return region.box_from.model == "source"
+
+
 def first_annotator(record: Record) -> Annotator | None:
-    """Whose regions the record's are; those of others only second them. None without a region."""
-    return annotator_of(record.regions[0]) if record.regions else None
+    """Whose regions are the record's, beside the source's own; those of others only second them.
+    None where nobody but the source drew any."""
+    found = (region for region in record.regions if not is_the_sources(region))
+    return next((annotator_of(region) for region in found), None)
 
 
 def second_opinions(regions: Sequence[Region], texts: NDArray[np.float32]) -> list[float | None]:

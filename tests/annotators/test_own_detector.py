@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from opendet.annotators.own_detector import Own, OwnConfig
+from opendet.annotators.weights import folder_digest
 from opendet.manifest import FileStamp
 from opendet.predict import Detector
 from opendet.predict_config import PredictConfig
@@ -86,7 +87,7 @@ def test_in_bfloat16(model: Path) -> None:
 def test_its_name_and_revision_hold_no_path(model: Path, tmp_path: Path) -> None:
     digest = FileStamp.of(model / "model.safetensors").sha256
     finder = Own(config_of(model, revision=digest[:16]))
-    assert (finder.name, finder.revision) == ("opendet", digest[:12])
+    assert (finder.name, finder.revision) == ("opendet", folder_digest(model))
     (tmp_path / "cells").symlink_to(model)
     assert Own(config_of(tmp_path / "cells")).name == "opendet", "the folder that is meant"
     assert Own(config_of(export(tmp_path / "cells-v2"))).name == "cells-v2"

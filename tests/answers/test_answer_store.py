@@ -53,8 +53,9 @@ def test_a_large_pack_finds_each_key_and_no_other(tmp_path: Path):
     segments = open_kind(tmp_path, KIND)
     segments.add({sha256(str(n).encode()).hexdigest(): n for n in range(1000)})
     pack_kind(tmp_path, kind_name(KIND))
-    pack = open_pack(tmp_path / kind_name(KIND))
+    pack, number = open_pack(tmp_path / kind_name(KIND))
     assert pack is not None
+    assert number == 1
     for number in range(1000):
         assert pack.find(sha256(str(number).encode()).digest()) == str(number).encode()
         assert pack.find(sha256(f"no {number}".encode()).digest()) is None
@@ -99,6 +100,45 @@ def test_a_damaged_pack_is_named(tmp_path: Path, damage: str):
         values.unlink()
     with pytest.raises(ValueError, match=r"pack-000001.keys and its .values are damaged"):
         Segments(folder).find([question_key(name="a")])
+
+
+def test_who_has_the_kind_open_goes_on_when_it_is_packed(tmp_path: Path):
+    """A reader finds what it knew and what is new; a writer's next answer is not lost."""
+    writer, reader = filled(tmp_path, "ab"), open_kind(tmp_path, KIND)
+    a, b, c, d = (question_key(name=name) for name in "abcd")
+    assert reader.find([a])
+    for _ in range(2):  # from segments into the first pack, and from that into the second
+        pack_kind(tmp_path, kind_name(KIND))
+        assert set(reader.find([a, b])) == {a, b}
+    writer.add({c: "late"})
+    assert reader.find([c, d]) == {c: "late"}
+    assert len(open_kind(tmp_path, KIND)) == 3
+    pack_kind(tmp_path, kind_name(KIND))
+    assert set(writer.find([a, b, c])) == {a, b, c}
+
+
+def test_a_packing_that_was_killed_leaves_nothing_that_counts(tmp_path: Path):
+    filled(tmp_path, "ab")
+    folder = tmp_path / kind_name(KIND)
+    (folder / "pack-000007.values").write_bytes(b"x")
+    (folder / "pack-000008.growing").write_bytes(b"x")
+    assert pack_kind(tmp_path, folder.name) == 2
+    names = sorted(path.name for path in folder.glob("pack-*"))
+    assert names == ["pack-000001.keys", "pack-000001.values"]
+
+
+@pytest.mark.parametrize("kind", ["", "{"])
+def test_a_damaged_kind_is_named(tmp_path: Path, kind: str):
+    filled(tmp_path, "a")
+    (tmp_path / kind_name(KIND) / "kind.json").write_text(kind)
+    with pytest.raises(ValueError, match=r"kind.json is damaged: remove"):
+        list(kinds_of(tmp_path))
+
+
+def test_a_place_that_is_no_folder_is_one_line(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"run.answers: .* cannot be used"):
+        open_kind(tmp_path / "file", KIND)
 
 
 def test_an_empty_kind_packs_to_nothing(tmp_path: Path):

@@ -64,6 +64,7 @@ def test_two_red_stars_are_all_red_stars() -> None:
     assert out.regions == scene.regions
     assert out.phrases[0].grounded_from == Provenance("noun phrases", "grammar 1")
     assert tally([out, out]) == {
+        "boxes.by.source": 6,
         "regions": 6,
         "regions.in_caption": 6,
         "phrases.grounded": 4,
