@@ -25,20 +25,30 @@ def explain(error: ValidationError, root: type[Section]) -> str:
 
 def _explain_one(one: Any, root: type[Section]) -> str:
     place = tuple(str(step) for step in one["loc"])
-    where = ".".join(place) or "its root"
-    if one["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(place[-1], _keys_at(root, place[:-1]), n=1, cutoff=0.5)
-        return f"{where}: no such key" + (f" (did you mean {near[0]}?)" if near else "")
-    if one["type"] == "union_tag_not_found":
-        return f"{where}: its key {one['ctx']['discriminator'].strip(QUOTE)} is missing"
-    if one["type"] == "union_tag_invalid":
-        told = one["ctx"]
-        near = difflib.get_close_matches(told["tag"], told["expected_tags"].split(QUOTE), n=1)
-        hint = f" (did you mean {near[0]}?)" if near else f"; there are {told['expected_tags']}"
-        return f"{where}: no {told['discriminator'].strip(QUOTE)} is called {told['tag']!r}{hint}"
-    if isinstance(one["input"], dict | list):
-        return f"{where}: {one['msg']}"
-    return f"{where}: {one['msg']}, not {one['input']!r}"
+    where, said = ".".join(place) or "its root", one["msg"]
+    told = one.get("ctx", {})
+    match one["type"], one["input"]:
+        case "extra_forbidden", _:
+            return f"{where}: no such key{_nearest(place[-1], _keys_at(root, place[:-1]))}"
+        case "union_tag_not_found", _:
+            return f"{where}: its key {told['discriminator'].strip(QUOTE)} is missing"
+        case "union_tag_invalid", _:
+            kind, words = told["discriminator"].strip(QUOTE), told["expected_tags"]
+            hint = _nearest(told["tag"], words.split(QUOTE)) or f"; there are {words}"
+            return f"{where}: no {kind} is called {told['tag']!r}{hint}"
+        case "tuple_type", dict():
+            return f"{where}: a list is wanted, each of its elements with a leading dash"
+        case "literal_error", str() as word:
+            hint = _nearest(word, told["expected"].split(QUOTE))
+            return f"{where}: {said}, not {word!r}{hint}"
+        case _, dict() | list():
+            return f"{where}: {said}"
+    return f"{where}: {said}, not {one['input']!r}"
+
+
+def _nearest(word: str, there: list[str]) -> str:
+    near = difflib.get_close_matches(word, there, n=1, cutoff=0.5)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _keys_at(root: type[BaseModel], place: tuple[str, ...]) -> list[str]:

@@ -179,7 +179,7 @@ def test_what_a_detector_found_is_described_filtered_and_packed(tmp_path: Path) 
         ({"annotator": "onnx", "model": "no.onnx"}, "no.onnx"),
         (
             {"annotator": "nobody"},
-            "regions.detectors.0: no annotator is called 'nobody'; there are",
+            "detectors.0: no annotator is called 'nobody'; there are",
         ),
         ({"annotator": "zeroshot"}, "did you mean zero_shot?"),
         ({"annotator": "zero_shot", "model": "x", "min_skore": 1}, "did you mean min_score?"),
