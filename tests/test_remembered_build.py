@@ -129,6 +129,29 @@ def test_without_a_store_each_build_asks_anew(tmp_path: Path, detector: Path) ->
         assert (ended.code, ended.line) == (1, "tiny keeps no answers: its run.answers is empty")
 
 
+def test_actors_of_ray_ask_each_question_once_and_publish_the_same(
+    tmp_path: Path, detector: Path
+) -> None:
+    """Two processes add to one store; a third of the answers is there already."""
+    bytes_of = []
+    with answering(lambda asked, before: completion(SAID)) as server:
+        for name, actors in (("alone", "0"), ("two", "2")):
+            project = make_project(tmp_path / name, card(("first", 30)))
+            configure(project, configuration(server.address, detector))
+            before = len(server.questions)
+            for count in (10, 30):
+                write_card(project, card(("first", 10), *([("second", 20)] if count == 30 else [])))
+                ended = run_cli(project, "data", "build", *STAGES, "--actors", actors)
+                assert ended.code == 0, ended.err
+            assert len(server.questions) - before == 3 * 30
+            asked = counts(project)
+            assert asked == {"caption": (20, 0), "regions": (20, 0), "describe": (40, 0)}
+            data = project / "datasets" / "tiny"
+            files = [path for stage in STAGES for path in sorted((data / stage).iterdir())]
+            bytes_of.append({str(path.relative_to(data)): path.read_bytes() for path in files})
+    assert bytes_of[0] == bytes_of[1]
+
+
 def test_a_store_that_cannot_be_used_ends_the_stage(tmp_path: Path, detector: Path) -> None:
     project = make_project(tmp_path / "project", card(("first", 5)))
     with answering(lambda asked, before: completion(SAID)) as server:

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, overload
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from opendet.curate.prompting import Prompt
 from opendet.curate.text import clean_text
 from opendet.record import BoxXYXY, Record, Region
 from opendet.sample import Sample
@@ -26,32 +27,28 @@ DRAWING = "1"
 """Changes when the same question shows another picture."""
 
 _ALONE = "Answer with yes or no alone."
-_NAMED = r"\{name\}"
+_PLACE = "{name}"
 
 
 class VerifierSection(Section):
-    """What is asked. A question that is null is not asked; `{name}` is the name in doubt."""
+    """What is asked, in words or by a prompt's file. A question that is null is not asked; `{name}`
+    is the name in doubt."""
 
-    name_prompt: str | None = Field(
-        default=f'Is "{{name}}" a right name for the main object in this picture? {_ALONE}',
-        pattern=_NAMED,
+    name_prompt: Prompt | None = Prompt(
+        text=f'Is "{_PLACE}" a right name for the main object in this picture? {_ALONE}'
     )
     """About a region's crop: whether its name is right."""
-    box_prompt: str | None = Field(
-        default="A red box is drawn around one {name}. Is the box tight: is the whole object in "
-        f"it, and hardly anything else? {_ALONE}",
-        pattern=_NAMED,
+    box_prompt: Prompt | None = Prompt(
+        text=f"A red box is drawn around one {_PLACE}. Is the box tight: is the whole object in "
+        f"it, and hardly anything else? {_ALONE}"
     )
     """About the image with the region's box drawn: whether the box is tight."""
-    all_found_prompt: str | None = Field(
-        default="Red boxes are drawn around every {name} that was found in this image. Were all of "
-        f"them found? {_ALONE}",
-        pattern=_NAMED,
+    all_found_prompt: Prompt | None = Prompt(
+        text=f"Red boxes are drawn around every {_PLACE} that was found in this image. Were all of "
+        f"them found? {_ALONE}"
     )
     """About the image with all boxes of a name drawn: whether there is no more without one."""
-    there_prompt: str = Field(
-        default=f"Is there a {{name}} anywhere in this image? {_ALONE}", pattern=_NAMED
-    )
+    there_prompt: Prompt = Prompt(text=f"Is there a {_PLACE} anywhere in this image? {_ALONE}")
     """About the image: whether a name that is tried as a hard negative is there after all."""
     context: float = Field(default=0.2, ge=0)
     """How far the crop reaches beyond its box on each side, as a share of the box's side."""
@@ -62,6 +59,13 @@ class VerifierSection(Section):
     """Larger pictures are shown smaller, with a longer side of so many pixels."""
     least_belief: float = Field(default=0.5, ge=0, le=1)
     """Belief from which a name counts as absent, or as one of more things than have boxes."""
+
+    @field_validator("name_prompt", "box_prompt", "all_found_prompt", "there_prompt")
+    @classmethod
+    def _has_a_place_for_the_name(cls, prompt: Prompt | None) -> Prompt | None:
+        if prompt is not None and prompt.is_read and _PLACE not in prompt.text:
+            raise ValueError(f"write {_PLACE} where the name in doubt belongs")
+        return prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,8 @@ class Question:
     name: str
     prompt: str
     """With the name in its place."""
+    version: str
+    """Of the prompt's file; empty where it has none."""
     shown: Shown
 
 
@@ -152,26 +158,27 @@ def _of_regions(record: Record, config: VerifierSection) -> Iterator[Question]:
         name, box_xyxy = region.names[0], region.box_xyxy
         if config.name_prompt:
             crop = Shown(_window(record, box_xyxy, config.context), ())
-            yield Question("name", index, name, _filled(config.name_prompt, name), crop)
+            yield Question("name", index, name, *_filled(config.name_prompt, name), crop)
         if config.box_prompt:
             drawn = Shown(_window(record, box_xyxy, config.box_context), (box_xyxy,))
-            yield Question("box", index, name, _filled(config.box_prompt, name), drawn)
+            yield Question("box", index, name, *_filled(config.box_prompt, name), drawn)
 
 
 def _of_names(record: Record, tried: Sequence[str], config: VerifierSection) -> Iterator[Question]:
     whole = _window(record, None, None)
     names = dict.fromkeys(region.names[0] for region in record.regions if is_checked(region))
-    for name in names if config.all_found_prompt else ():
-        boxes = tuple(one.box_xyxy for one in record.regions if one.names[:1] == (name,))
-        prompt = _filled(config.all_found_prompt or "", name)
-        yield Question("all_found", -1, name, prompt, Shown(whole, boxes))
+    if config.all_found_prompt:
+        for name in names:
+            boxes = tuple(one.box_xyxy for one in record.regions if one.names[:1] == (name,))
+            filled = _filled(config.all_found_prompt, name)
+            yield Question("all_found", -1, name, *filled, Shown(whole, boxes))
     for name in tried:
-        prompt = _filled(config.there_prompt, name)
-        yield Question("there", -1, name, prompt, Shown(whole, ()))
+        yield Question("there", -1, name, *_filled(config.there_prompt, name), Shown(whole, ()))
 
 
-def _filled(prompt: str, name: str) -> str:
-    return prompt.replace("{name}", clean_text(name))
+def _filled(prompt: Prompt, name: str) -> tuple[str, str]:
+    """The words with the name in its place, and their version."""
+    return prompt.text.replace(_PLACE, clean_text(name)), prompt.version
 
 
 def _window(

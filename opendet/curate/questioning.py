@@ -92,8 +92,9 @@ def _answered(
 def _verdict(question: Question, answer: str | Unanswered) -> Verdict:
     asked = (question.kind, question.region, question.name, question.prompt)
     if isinstance(answer, Unanswered):
-        return Verdict(*asked, None, f"{answer.reason}: {answer.detail}", "unanswered")
+        why = f"{answer.reason}: {answer.detail}"
+        return Verdict(*asked, None, why, "unanswered", question.version)
     belief = read_belief(answer)
     if belief is None:
-        return Verdict(*asked, None, shortened(answer), "unread")
-    return Verdict(*asked, rounded(belief))
+        return Verdict(*asked, None, shortened(answer), "unread", question.version)
+    return Verdict(*asked, rounded(belief), version=question.version)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from opendet.annotators.verifier import Kind
+from opendet.curate.asking import noted
 from opendet.record import NameJudgement, Provenance, Record, Region
 from opendet.schema import read_records, write_records
 
@@ -41,6 +42,8 @@ class Verdict:
     said: str = ""
     """The answer in a line, where it could not be read; why there is none, where there is none."""
     fault: Fault = ""
+    version: str = ""
+    """Of the prompt's file, where it came from one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ def with_beliefs(
         if verdict.belief is None:
             continue
         origin = replace(said_by, prompt=verdict.prompt, score=verdict.belief)
+        if verdict.version:
+            origin = noted(origin, f"prompt {verdict.version}")
         if verdict.kind == "name":
             regions[verdict.region] = replace(regions[verdict.region], name_checked=origin)
         elif verdict.kind == "box":
@@ -163,6 +168,7 @@ _COLUMNS = pa.schema(
         pa.field("belief", pa.float64()),
         pa.field("said", pa.string(), nullable=False),
         pa.field("fault", pa.string(), nullable=False),
+        pa.field("version", pa.string(), nullable=False),
     ]
 )
 

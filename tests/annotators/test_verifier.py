@@ -16,6 +16,7 @@ from opendet.annotators.verifier import (
     picture,
     questions_of,
 )
+from opendet.curate.prompting import Prompt
 from opendet.record import Provenance, Record, Region
 from opendet.sample import Sample
 
@@ -35,10 +36,10 @@ RECORD = Record(
     ),
 )  # fmt: skip
 SHORT = VerifierSection(
-    name_prompt="n {name}",
-    box_prompt="b {name}",
-    all_found_prompt="a {name}",
-    there_prompt="t {name}",
+    name_prompt=Prompt(text="n {name}"),
+    box_prompt=Prompt(text="b {name}"),
+    all_found_prompt=Prompt(text="a {name}"),
+    there_prompt=Prompt(text="t {name}"),
 )
 
 
@@ -74,9 +75,9 @@ def test_small_boxes_may_be_shown_larger() -> None:
 
 def test_prompts_have_a_place_for_the_name() -> None:
     for prompt in VerifierSection().model_dump(include={"name_prompt", "there_prompt"}).values():
-        assert "{name}" in prompt
+        assert "{name}" in prompt["text"]
     with pytest.raises(ValidationError, match="there_prompt"):
-        VerifierSection(there_prompt="is it there?")
+        VerifierSection(there_prompt=Prompt(text="is it there?"))
 
 
 def test_the_truth_is_never_shown() -> None:

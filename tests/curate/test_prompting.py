@@ -7,6 +7,9 @@ from pydantic import ValidationError, field_validator
 
 from opendet.curate.caption import CaptionConfig
 from opendet.curate.prompting import Prompt, read_prompt, with_prompts
+from opendet.curate.verified import Verdict, with_beliefs
+from opendet.curate.verify import VerifyConfig
+from opendet.record import Provenance, Record, Region
 from opendet.section import Section
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -92,3 +95,23 @@ def test_those_that_come_along_can_be_read(name: str) -> None:
     read = read_prompt(Prompt(text=f"prompts/{name}.txt"), CONFIGS)
     assert read.version == name
     assert read.text
+
+
+def test_a_verifier_s_questions_may_be_files_too(tmp_path: Path) -> None:
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "right.v2.txt").write_text("Is this a {name}?")
+    (tmp_path / "prompts" / "right.v3.txt").write_text("Is this right?")
+    config = VerifyConfig.model_validate({"name_prompt": "prompts/right.v2.txt"})
+    read = with_prompts(config, tmp_path)
+    assert read.name_prompt == Prompt(text="Is this a {name}?", version="right.v2")
+    worse = VerifyConfig.model_validate({"name_prompt": "prompts/right.v3.txt"})
+    with pytest.raises(ValueError, match=r"name_prompt: .*write {name} where"):
+        with_prompts(worse, tmp_path)
+
+    verdict = Verdict("name", 0, "cat", "Is this a cat?", 0.9, version="right.v2")
+    region = Region((0, 0, 9, 9), Provenance("source"), names=("cat",))
+    bare = ("a-0", "s", "a", "train", "CC0-1.0", "x.png", "png", 1, "0" * 64, 64, 48)
+    said_by = Provenance("judge", "r1")
+    verified = with_beliefs(Record(*bare, regions=(region,)), [verdict], said_by, least_belief=0.5)
+    [checked] = verified.record.regions
+    assert checked.name_checked == Provenance("judge", "r1, prompt right.v2", "Is this a cat?", 0.9)
