@@ -43,6 +43,14 @@ from opendet.yaml_file import read_yaml
 log = logging.getLogger(__name__)
 
 
+KEEPING = {
+    "caption": "let a model caption them (caption.annotator: vision_language or served), or keep "
+    "them without (caption.without_caption: keep, filter.require_caption: false)",
+    "filter": "loosen the rules of the section filter; `opendet data stats` counts the reasons",
+}
+"""How a stage that dropped every image is made to keep some."""
+
+
 @dataclass(frozen=True)
 class Build:
     """One build of the project at `root`. Raises ValueError, in one line, for a broken one."""
@@ -62,6 +70,7 @@ class Build:
     ) -> "Build":
         """The build of that name, or the one that params.yaml chooses."""
         root = root or Path.cwd()
+        require_project(root)  # outside one, nothing else that is missing is worth a word
         name = name or chosen_build(root)
         if not re.fullmatch(r"[0-9A-Za-z_-]+", name):
             raise ValueError(f"{name!r} is no build's name: it names configs/<name>.yaml")
@@ -236,6 +245,8 @@ class Build:
             "seconds": _seconds(work, begin, made=ran.parts_made),
         }
         self.write_metrics(stage.name, numbers)
+        if problem := kept_nothing(ran.manifest):
+            raise ValueError(problem)
         return ran.manifest
 
     def run_whole(
@@ -284,11 +295,16 @@ class Build:
         write_json_durably(self.folder / "metrics" / f"{stage}.json", {stage: dict(numbers)})
 
 
+def require_project(root: Path) -> None:
+    """Raises ValueError, in one line, for a folder that is no project's."""
+    if not (root / "params.yaml").is_file():
+        raise ValueError(f"no project here: {root} has no params.yaml; run this in a checkout")
+
+
 def chosen_build(root: Path) -> str:
     """The build that params.yaml chooses: the one setting that picks a configuration."""
+    require_project(root)
     path = root / "params.yaml"
-    if not path.is_file():
-        raise ValueError(f"no project here: {root} has no params.yaml; run this in a checkout")
     chosen = read_yaml(path)
     name = chosen.get("build") if isinstance(chosen, dict) else None
     if not isinstance(name, str):
@@ -320,6 +336,16 @@ def stamps_of(parts: Sequence[PartCommit]) -> dict[str, str]:
 def digest_of(texts: Sequence[str]) -> str:
     """One hash of several texts in their order, such as a vocabulary."""
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+def kept_nothing(manifest: Manifest) -> str:
+    """What to say of a stage that dropped every image; empty for any other one."""
+    counts = counts_of(manifest)
+    if counts["images_out"] or not counts["images_in"] or counts["quarantined"]:
+        return ""
+    why = ", ".join(f"{reason} {number}" for reason, number in counts["dropped"].items())
+    mend = KEEPING.get(manifest.stage, "`opendet data why` tells of each image")
+    return f"{manifest.stage} kept none of {counts['images_in']} images ({why}): {mend}"
 
 
 def counts_of(manifest: Manifest) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from opendet.programs import run_programs
 
 if TYPE_CHECKING:
     from opendet.build import Build
+    from opendet.manifest import Manifest
 
 # The arguments are typed by annotations that typer reads, so they stay real at run time.
 BuildName = Annotated[
@@ -128,10 +129,17 @@ def retry(
 
     if known_stage(stage) not in SAMPLE_STAGES:
         raise ValueError(f"{stage} makes one thing of all shards and quarantines no sample")
+    opened = _opened(build)
+    before = opened.manifest(stage) if _is_built(opened, stage) else None
+    if before and not _quarantined(before):
+        typer.echo(f"nothing of {stage} is quarantined")
+        return
     _end(run_programs((stage,), build, None, retrying=True))
-    left = sum(len(part.quarantined) for part in _opened(build).manifest(stage).parts)
-    typer.echo(f"{stage}: {left} samples are quarantined now")
-    if Path("dvc.yaml").is_file():
+    after = opened.manifest(stage)
+    left = _quarantined(after)
+    told = "1 sample is" if left == 1 else f"{left} samples are"
+    typer.echo(f"{stage}: {told} quarantined now")
+    if after != before and _dvc_runs(opened):
         typer.echo(f"`dvc commit -f {stage}` tells DVC; else its cache may bring the old part back")
 
 
@@ -316,6 +324,21 @@ def _opened(name: str) -> "Build":
     from opendet.build import Build
 
     return Build.open(name)
+
+
+def _is_built(build: "Build", stage: str) -> bool:
+    return (build.stage_folder(stage) / "manifest.json").is_file()
+
+
+def _quarantined(manifest: "Manifest") -> int:
+    return sum(len(part.quarantined) for part in manifest.parts)
+
+
+def _dvc_runs(build: "Build") -> bool:
+    """Whether the stages of dvc.yaml are those of this build: params.yaml chooses one."""
+    from opendet.build import chosen_build
+
+    return Path("dvc.yaml").is_file() and build.name == chosen_build(build.root)
 
 
 def _trained_model(build: str) -> Path:

@@ -72,6 +72,20 @@ class Config(Section):
     report: ReportConfig = ReportConfig()
 
     @model_validator(mode="after")
+    def _captions_fit(self) -> Self:
+        """What one stage is told is not undone, or made untrue, by another."""
+        if self.caption.without_caption == "keep" and self.filter.require_caption:
+            raise ValueError(
+                "filter.require_caption drops what caption.without_caption keeps: set it to false"
+            )
+        if self.regions.detectors and self.caption.caption_empty_images:
+            raise ValueError(
+                "caption.caption_empty_images calls an image empty before regions.detectors look: "
+                "leave it out; caption.without_caption: keep lets such images pass"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _beliefs_have_a_verifier(self) -> Self:
         """A rule over beliefs that nobody measures would refuse every region."""
         judge = self.verify.annotator
@@ -81,6 +95,17 @@ class Config(Section):
             raise ValueError(
                 "filter.min_box_belief needs a verifier that sees boxes: set verify.annotator to "
                 "vision_language or served"
+            )
+        judges = self.filter.min_name_belief is not None or self.filter.min_box_belief is not None
+        if self.filter.min_box_belief is not None and self.verify.box_prompt is None:
+            raise ValueError("filter.min_box_belief needs verify.box_prompt, which is null")
+        asked = judge in ("vision_language", "served")
+        if self.filter.min_name_belief is not None and asked and self.verify.name_prompt is None:
+            raise ValueError("filter.min_name_belief needs verify.name_prompt, which is null")
+        if judges and (unjudged := set(self.filter.splits) - set(self.verify.splits)):
+            raise ValueError(
+                f"filter.splits has {', '.join(sorted(unjudged))}, which verify.splits has not: "
+                "name it there too"
             )
         return self
 

@@ -5,10 +5,11 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 
 def sha256_of(path: Path) -> str:
@@ -69,19 +70,28 @@ class BusyError(ValueError):
 def exclusive_lock(path: Path, *, what: str) -> Iterator[None]:
     """Hold `path` as a lock that the kernel lets go of when this process dies.
 
-    Raises `BusyError` with the owner's process id if another process holds it.
+    Raises `BusyError` if another process holds it, with its id where it has written one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            file.seek(0)
-            owner = file.read().strip() or "unknown"
-            raise BusyError(
-                f"{what} is being built by process {owner}: wait for it, or end it"
-            ) from error
+            owner = _owner_in(file)
+            by = f" by process {owner}" if owner else ", by another process"
+            raise BusyError(f"{what} is being built{by}: wait for it, or end it") from error
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _owner_in(file: TextIO) -> str:
+    """The process id in a lock that somebody else holds; empty where none comes in a moment: one
+    that took it just now has yet to write it."""
+    for pause in (0.0, 0.05, 0.1, 0.2):
+        time.sleep(pause)
+        file.seek(0)
+        if owner := file.read().strip():
+            return owner
+    return ""

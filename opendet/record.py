@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 BoxXYXY = tuple[float, float, float, float]
 
-NAME_REFUSALS = frozenset({"no name", "disagrees", "not judged", "name judged wrong"})
+NAME_REFUSALS = frozenset(
+    {"no name", "disagrees", "not judged", "name judged wrong", "called otherwise"}
+)
 """Reasons of the stage `filter` that speak against a region's name and not against its box."""
 
 

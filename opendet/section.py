@@ -15,7 +15,9 @@ class Section(BaseModel):
     Every knob is a typed field beside its default, with one line of documentation under it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 def explain(error: ValidationError, root: type[Section]) -> str:
@@ -25,7 +27,7 @@ def explain(error: ValidationError, root: type[Section]) -> str:
 
 def _explain_one(one: Any, root: type[Section]) -> str:
     place = tuple(str(step) for step in one["loc"])
-    where, said = ".".join(place) or "its root", one["msg"]
+    where, said = ".".join(place) or "the file", one["msg"].removeprefix("Value error, ")
     told = one.get("ctx", {})
     match one["type"], one["input"]:
         case "extra_forbidden", _:
@@ -36,8 +38,10 @@ def _explain_one(one: Any, root: type[Section]) -> str:
             kind, words = told["discriminator"].strip(QUOTE), told["expected_tags"]
             hint = _nearest(told["tag"], words.split(QUOTE)) or f"; there are {words}"
             return f"{where}: no {kind} is called {told['tag']!r}{hint}"
-        case "tuple_type", dict():
+        case "tuple_type", _:
             return f"{where}: a list is wanted, each of its elements with a leading dash"
+        case "model_type" | "model_attributes_type", _:
+            return f"{where}: a section of keys is wanted; leave it out for its defaults"
         case "literal_error", str() as word:
             hint = _nearest(word, told["expected"].split(QUOTE))
             return f"{where}: {said}, not {word!r}{hint}"

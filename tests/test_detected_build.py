@@ -19,7 +19,7 @@ from opendet.record import Record
 from opendet.schema import read_records
 from opendet.train.export import Resize, export_model
 from opendet.train.weights import own_tensors
-from tests.cli_world import ROOT, SCENES, make_project, run_cli
+from tests.cli_world import ROOT, SCENES, make_project, picture, run_cli
 from tests.model.worlds import build_detector
 
 SHARED = Path(os.environ.get("OPENDET_SHARED_DATA", "../shared/data"))
@@ -170,6 +170,59 @@ def test_what_a_detector_found_is_described_filtered_and_packed(tmp_path: Path) 
     assert [one.names for one in record.regions] == [("sofa",), ("couch",), ("cat",)]
     assert record.tags == ("sofa", "couch", "cat")
     assert all(one.agreement is not None for one in record.regions)
+
+
+def test_a_plain_folder_needs_no_captions_where_a_detector_looks(tmp_path: Path) -> None:
+    card = {"name": "mine", "licence": "MIT", "format": "folder", "root": "pictures"}
+    regions = {"tagger": "grammar", "detectors": [{**ALL, **onnx(tmp_path)}]}
+    config = {"caption": {"without_caption": "keep"}, "regions": regions}
+    rules = {"min_margin": None, "require_caption": False}
+    project = make_project(
+        tmp_path / "project",
+        {**card, "batches": [{"name": "own", "split": "train"}]},
+        {**config, "filter": rules},
+    )
+    (project / "pictures").mkdir()
+    for number in range(3):
+        (project / "pictures" / f"{number}.jpg").write_bytes(picture(number))
+    ended = run_cli(project, "data", "build")
+    assert ended.code == 0, ended.err
+    records = build(project, "filter")
+    assert [len(one.regions) for one in records] == [3, 3, 3]
+    assert all((one.caption, one.caption_from, one.phrases) == ("", None, ()) for one in records)
+    assert run_cli(project, "data", "why", records[0].key).code == 0
+    assert run_cli(project, "data", "export", "coco", "out").code == 0
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"caption": {"without_caption": "keep"}}, "filter.require_caption drops what"),
+        (
+            {
+                "caption": {"caption_empty_images": True},
+                "regions": {"detectors": [{"annotator": "onnx", "model": "m"}]},
+            },
+            "calls an image empty before",
+        ),
+        (
+            {
+                "regions": {
+                    "detectors": [{"annotator": "zero_shot", "model": "m"}],
+                    "queries": {"caption_phrases": False, "tags": False},
+                }
+            },
+            "queries has nothing to look for",
+        ),
+        ({"filter": {"min_side": float("inf")}}, "filter.min_side"),
+    ],
+)
+def test_sections_that_undo_each_other_are_refused(
+    tmp_path: Path, sections: dict[str, Any], said: str
+) -> None:
+    project = make_project(tmp_path / "project", CARD, sections)
+    ended = run_cli(project, "data", "build", "source")
+    assert (ended.code, said in ended.line) == (1, True), ended.err
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,9 @@ def test_a_plain_folder_that_nobody_describes_says_what_to_configure(tmp_path: P
     ended = run_cli(project, "data", "build")
     assert ended.code == 1
     said = ended.err.splitlines()[-1]
-    assert "0 named regions" in said
-    assert "describe.annotator: vision_language" in said
-    assert "clip.model" in said
+    assert said.startswith("caption kept none of 5 images (empty caption 5): ")
+    assert "caption.annotator: vision_language or served" in said
+    assert "caption.without_caption: keep" in said
 
 
 def test_a_plain_folder_is_captioned_and_packed_without_objects(

@@ -24,11 +24,19 @@ def test_a_picture_that_came_back_is_retried_and_the_build_is_whole(tmp_path: Pa
     story = run_cli(project, "data", "why", "train-p2").out
     assert "quarantined" in story
 
-    assert run_cli(project, "data", "retry", "embed").code == 0
+    (project / "dvc.yaml").touch()
+    retried = run_cli(project, "data", "retry", "embed")
+    assert (retried.code, retried.out.splitlines()[0]) == (0, "embed: 1 sample is quarantined now")
+    assert "`dvc commit -f embed`" in retried.out
     assert [entry.attempt for entry in quarantined(project, "embed")] == [1]
     lost.write_bytes(picture(2))
-    assert run_cli(project, "data", "retry", "embed").code == 0
+    (project / "params.yaml").write_text("build: another\n")
+    retried = run_cli(project, "data", "retry", "embed", "--build", "tiny")
+    assert retried.out == "embed: 0 samples are quarantined now\n", "DVC runs another build"
     assert quarantined(project, "embed") == []
+    (project / "params.yaml").write_text("build: tiny\n")
+    idle = run_cli(project, "data", "retry", "embed")
+    assert (idle.code, idle.out) == (0, "nothing of embed is quarantined\n")
     assert run_cli(project, "data", "build").code == 0
     assert run_cli(project, "data", "verify").code == 0
     for path in (undisturbed / "datasets/tiny").rglob("*.*"):

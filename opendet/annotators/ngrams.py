@@ -70,6 +70,8 @@ _NO_THING = _words(
 ) | frozenset(("left side", "right side", "left hand side", "right hand side", "top left"))
 """Whole queries that name no thing to draw a box around."""
 
+_GENITIVE = re.compile(r" (['’]s\b)")
+"""A word of its own for the parser, and none in a query."""
 _MARK = re.compile(r"[^\w'’]")
 
 
@@ -81,7 +83,7 @@ def ngrams_of(text: str, *, longest: int) -> tuple[str, ...]:
     """
     pieces = list(_pieces(text.lower()))
     runs = (
-        " ".join(words[start : start + length])
+        _GENITIVE.sub(r"\1", " ".join(words[start : start + length]))
         for length in range(1, longest + 1)
         for words in pieces
         for start in range(len(words) - length + 1)

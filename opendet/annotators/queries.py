@@ -19,6 +19,8 @@ from opendet.section import Section
 
 _ARTICLE = re.compile(r"^(?:(?:an?|the|some)\s+)+", re.IGNORECASE)
 _COMMENT = "#"
+LONGEST_NAME = 100
+"""Characters of a name in a vocabulary's file."""
 
 
 class QueriesConfig(Section):
@@ -43,6 +45,12 @@ class QueriesConfig(Section):
     decides."""
     lower: bool = True
     """Whether queries are put in lower case. Runs of words always are."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether anything is looked for at all."""
+        curated = bool(self.vocabulary or self.vocabulary_file)
+        return curated or self.tags or self.caption_phrases or self.ngrams
 
     @model_validator(mode="after")
     def _inside(self) -> Self:
@@ -120,9 +128,19 @@ def _distinct(names: Iterable[str]) -> tuple[str, ...]:
 
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
-        raise ValueError(f"queries.vocabulary_file: there is no file {path}")
+        raise ValueError(f"regions.queries.vocabulary_file: there is no file {path}")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"queries.vocabulary_file: {path} is no UTF-8 text: {error}") from error
-    return [line for line in lines if not line.lstrip().startswith(_COMMENT)]
+        raise ValueError(
+            f"regions.queries.vocabulary_file: {path} is no UTF-8 text: {error}"
+        ) from error
+    names = [line for line in lines if line.strip() and not line.lstrip().startswith(_COMMENT)]
+    if not names:
+        raise ValueError(f"regions.queries.vocabulary_file: {path} names nothing: one name a line")
+    if long := next((name for name in names if len(name) > LONGEST_NAME), ""):
+        raise ValueError(
+            f"regions.queries.vocabulary_file: {path} is no list of names, one a line: "
+            f"{long[:40]!r}... has {len(long)} characters"
+        )
+    return names

@@ -58,7 +58,7 @@ class VerifierSection(Section):
     longest_side: int = Field(default=1024, ge=32)
     """Larger pictures are shown smaller, with a longer side of so many pixels."""
     least_belief: float = Field(default=0.5, ge=0, le=1)
-    """Belief from which a name counts as absent, or as one of more things than have boxes."""
+    """Belief above which a name counts as absent, or as one of more things than have boxes."""
 
     @field_validator("name_prompt", "box_prompt", "all_found_prompt", "there_prompt")
     @classmethod
@@ -166,10 +166,12 @@ def _of_regions(record: Record, config: VerifierSection) -> Iterator[Question]:
 
 def _of_names(record: Record, tried: Sequence[str], config: VerifierSection) -> Iterator[Question]:
     whole = _window(record, None, None)
-    names = dict.fromkeys(region.names[0] for region in record.regions if is_checked(region))
+    known = {judged.name for judged in record.partial}  # no answer would change it
+    checked = (region.names[0] for region in record.regions if is_checked(region))
+    names = [name for name in dict.fromkeys(checked) if name not in known]
     if config.all_found_prompt:
         for name in names:
-            boxes = tuple(one.box_xyxy for one in record.regions if one.names[:1] == (name,))
+            boxes = tuple(one.box_xyxy for one in record.regions if name in one.names)
             filled = _filled(config.all_found_prompt, name)
             yield Question("all_found", -1, name, *filled, Shown(whole, boxes))
     for name in tried:

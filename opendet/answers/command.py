@@ -57,7 +57,8 @@ def show_answers(
         return
     if pack:
         typer.echo(printable(_packed(store)))
-    show(answers_table(list(kinds_of(store))))
+    kinds = list(kinds_of(store))
+    show(answers_table(kinds), f"{store}: the answers of all builds that name this store")
 
 
 def _packed(store: Path) -> str:

@@ -19,6 +19,7 @@ from opendet.curate.asking import (
     cleaned,
     cleanings,
     load_asked,
+    looks,
     noted,
     origin,
     refused,
@@ -43,6 +44,10 @@ class CaptionConfig(Section):
     caption_empty_images: bool = False
     """Whether the grammar may call an image without annotated objects an empty scene: right where
     the annotations are complete. Off, such an image is dropped, for nobody knows what it shows."""
+    without_caption: Literal["drop", "keep"] = "drop"
+    """What becomes of an image that the source or the grammar has nothing to say of: it is dropped,
+    or kept without a caption, for a detector to find boxes in. `filter.require_caption: false` then
+    lets it through."""
     max_characters: int = Field(default=2000, ge=20)
     """Longest caption."""
     too_long: Literal["cut", "drop"] = "cut"
@@ -89,7 +94,9 @@ def tally(records: Sequence[Record]) -> dict[str, int]:
     """Captions by who wrote them, how many were cut, and what models' answers were cleaned of."""
     counts: Counter[str] = Counter()
     for record in records:
-        assert record.caption_from is not None, f"{record.key} has no caption"
+        if record.caption_from is None:
+            counts["without"] += 1
+            continue
         counts[f"by.{record.caption_from.model}"] += 1
         counts["cut"] += "cut at " in record.caption_from.revision
         if record.tags_from is not None and record.tags_from.model != "source":
@@ -171,6 +178,8 @@ def _captioned(
     keeps its phrases, which count its letters."""
     own = text == record.caption
     text = text if own else clean_text(text)
+    if not text and config.without_caption == "keep" and not looks(config.annotator):
+        return record
     if not text:
         why = " and ".join(one for one in cleanings(provenance) if one != "empty")
         detail = f"only {why}" if why else "nothing"

@@ -117,6 +117,7 @@ def region_refusal(
         or no_name(region)
         or overlaps_another(region, kept, config)
         or not_seconded(region, config)
+        or called_otherwise(region, config)
         or disagrees(region, config)
         or name_judged_wrong(region, config)
     )
@@ -182,9 +183,16 @@ def box_judged_loose(region: Region, config: FilterConfig) -> str:
 def not_seconded(region: Region, config: FilterConfig) -> str:
     if config.min_seconded is None or is_the_sources(region):
         return ""
-    seconded = region.seconded
-    agreed = seconded is not None and seconded >= config.min_seconded
-    return "" if agreed else "not seconded"
+    return "not seconded" if region.seconded is None else ""
+
+
+def called_otherwise(region: Region, config: FilterConfig) -> str:
+    """Another annotator saw it too, and gave it another name: there is something, and nobody knows
+    what."""
+    least, seconded = config.min_seconded, region.seconded
+    if least is None or seconded is None or is_the_sources(region):
+        return ""
+    return "called otherwise" if seconded < least else ""
 
 
 def name_judged_wrong(region: Region, config: FilterConfig) -> str:

@@ -56,6 +56,11 @@ class FindConfig(Section):
                     f"detectors.{number} is detectors.{models.index(model)} again: each model "
                     "labels once, for nobody could tell the two apart"
                 )
+        if any(map(is_told_names, self.detectors)) and not self.queries.asks:
+            raise ValueError(
+                "queries has nothing to look for: set caption_phrases, tags, ngrams, vocabulary or "
+                "vocabulary_file"
+            )
         return self
 
     @property

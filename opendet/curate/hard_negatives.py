@@ -121,7 +121,9 @@ def _rivals(record: Record) -> list[str]:
 
 def _unspoken(record: Record, names: Sequence[str], *, most: int | None = None) -> tuple[str, ...]:
     """The names that the record says nothing of: no name, synonym or tag, in singular or plural,
-    no word of the caption, and nothing that is judged already."""
+    no word of its captions and descriptions, and nothing that is judged already."""
+    described = (region.description for region in record.regions)
+    texts = [text for text in (record.caption, *record.source_captions, *described) if text]
     spoken = {name for region in record.regions for name in region.names}
     spoken.update(record.tags)
     spoken.update(judged.name for judged in (*record.absent, *record.partial))
@@ -130,7 +132,7 @@ def _unspoken(record: Record, names: Sequence[str], *, most: int | None = None) 
     for name in names:
         if most is not None and len(found) == most:
             break
-        if spoken.isdisjoint(_forms(name)) and not _told_in(record.caption, name):
+        if spoken.isdisjoint(_forms(name)) and not any(_told_in(text, name) for text in texts):
             found.append(name)
     return tuple(found)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from opendet.annotators.chat import Unanswered, shortened
+from opendet.annotators.chat import CutAnswer, Unanswered, shortened
 from opendet.annotators.verdicts import read_belief
 from opendet.annotators.verifier import (
     DRAWING,
@@ -94,7 +94,7 @@ def _verdict(question: Question, answer: str | Unanswered) -> Verdict:
     if isinstance(answer, Unanswered):
         why = f"{answer.reason}: {answer.detail}"
         return Verdict(*asked, None, why, "unanswered", question.version)
-    belief = read_belief(answer)
+    belief = None if isinstance(answer, CutAnswer) else read_belief(answer)
     if belief is None:
         return Verdict(*asked, None, shortened(answer), "unread", question.version)
     return Verdict(*asked, rounded(belief), version=question.version)

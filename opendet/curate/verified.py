@@ -63,7 +63,7 @@ def with_beliefs(
 ) -> VerifiedRecord:
     """The record with what was believed of its regions and names.
 
-    A name counts as partial, or as absent, from `least_belief` on; what the source says of a name
+    A name counts as partial, or as absent, above `least_belief`; what the source says of a name
     stays as it is.
     """
     regions = list(record.regions)
@@ -78,7 +78,7 @@ def with_beliefs(
             regions[verdict.region] = replace(regions[verdict.region], name_checked=origin)
         elif verdict.kind == "box":
             regions[verdict.region] = replace(regions[verdict.region], box_checked=origin)
-        elif (doubt := rounded(1 - verdict.belief)) >= least_belief:
+        elif (doubt := rounded(1 - verdict.belief)) > least_belief:
             judged = NameJudgement(verdict.name, replace(origin, score=doubt))
             against[verdict.kind].append(judged)
     fuller = replace(

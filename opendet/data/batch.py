@@ -25,7 +25,8 @@ class Target:
     absent: tuple[str, ...] = ()
     """Names that were looked for and are not there."""
     partial: tuple[str, ...] = ()
-    """Names of which more is there than has a box."""
+    """Names that may be there without a box: of which there is more than has boxes, those of crowds
+    and of refused regions, and of boxes that were left out and still show."""
 
 
 @dataclass(frozen=True, slots=True)

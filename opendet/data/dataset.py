@@ -5,7 +5,7 @@ labels that the source gave to all of them. A region refused for its name alone 
 training: without it the detector would be told that a visible object is background.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +21,7 @@ from opendet.data.mosaic import Companions, mosaic, shrunk
 from opendet.data.order import Draw, sample_rng
 from opendet.data.plan import EpochPlan, mixture_kind, plan_epochs
 from opendet.data.transforms import Example
-from opendet.record import Record
+from opendet.record import Record, Region
 from opendet.sample import Sample
 from opendet.shard_set import ShardSet
 from opendet.sources.images import decode_upright
@@ -175,8 +175,16 @@ def training_example(sample: Sample, kind: AnnotationKind = "box") -> Example:
         kind=kind,
         caption=record.caption or None,
         absent=tuple(judged.name for judged in record.absent),
-        partial=tuple(judged.name for judged in record.partial),
+        partial=_unsure(record, boxed),
     )
+
+
+def _unsure(record: Record, boxed: Sequence[Region]) -> tuple[str, ...]:
+    """Names that may be there without a box by that name: those of which more is there than has
+    boxes, the crowds', and the refused ones, which were not refused for being absent."""
+    told = [judged.name for judged in record.partial]
+    told += [name for one in boxed if not (one.kept and one.has_object) for name in one.names]
+    return tuple(dict.fromkeys(told))
 
 
 def decoded(sample: Sample) -> Image:

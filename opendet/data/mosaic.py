@@ -80,6 +80,7 @@ def mosaic(tiles: Sequence[Example], *, first: Example, least_side: float) -> Ex
     canvas = torch.zeros(3, side * height, side * width, dtype=first.image.dtype)
     boxes: list[Tensor] = []
     names: list[tuple[str, ...]] = []
+    unsure: list[str] = []
     for number, tile in enumerate(tiles):
         fitted = transforms.fit(tile, height=height, width=width)
         top, left = number // side * height, number % side * width
@@ -88,8 +89,9 @@ def mosaic(tiles: Sequence[Example], *, first: Example, least_side: float) -> Ex
         seen = _seen(fitted, least_side)
         boxes.append(seen.boxes_xyxy + torch.tensor([left, top, left, top]))
         names += seen.names
-    partial = tuple(dict.fromkeys(name for tile in tiles for name in tile.partial))
-    said = {name for tile in tiles for own in tile.names for name in own}.union(partial)
+        unsure += seen.partial
+    partial = tuple(dict.fromkeys(unsure))
+    said = {name for own in names for name in own}.union(partial)
     absent = dict.fromkeys(name for tile in tiles for name in tile.absent)
     return replace(
         first,
@@ -107,7 +109,4 @@ def _seen(tile: Example, least_side: float) -> Example:
     """Without the boxes that are too small to be seen."""
     x0, y0, x1, y1 = tile.boxes_xyxy.unbind(1)
     large = torch.minimum(x1 - x0, y1 - y0) >= least_side
-    kept = large.nonzero().flatten().tolist()
-    return replace(
-        tile, boxes_xyxy=tile.boxes_xyxy[kept], names=tuple(tile.names[index] for index in kept)
-    )
+    return transforms.with_boxes(tile, large, showing=torch.ones_like(large))

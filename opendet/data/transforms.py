@@ -38,7 +38,8 @@ class Example:
     absent: tuple[str, ...] = ()
     """Names that were looked for and are not there."""
     partial: tuple[str, ...] = ()
-    """Names of which more is there than has a box."""
+    """Names that may be there without a box: of which there is more than has boxes, those of crowds
+    and of refused regions, and of boxes that were left out and still show."""
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -80,14 +81,24 @@ def crop(
     example: Example, *, top: int, left: int, height: int, width: int, keep_share: float
 ) -> Example:
     """Cut a part out. Boxes are clipped to it; one that keeps less than `keep_share` of its area,
-    or none, is dropped with its names: it no longer shows what it is called."""
+    or none, is dropped: it no longer shows what it is called. Of what is left of it nobody knows
+    whether it does, so its names are `partial`."""
     cut = _moved(example, lambda thing: functional.crop(thing, top, left, height, width))
     shares = area(cut.boxes_xyxy) / area(example.boxes_xyxy).clamp(min=1e-6)
-    kept = ((shares >= keep_share) & (shares > 0)).nonzero().flatten().tolist()
+    return with_boxes(cut, (shares >= keep_share) & (shares > 0), showing=shares > 0)
+
+
+def with_boxes(example: Example, kept: Tensor, *, showing: Tensor) -> Example:
+    """Only the boxes that are `kept` (M,). The names of others that go on `showing` (M,) something
+    are partial from here on."""
+    places = kept.nonzero().flatten().tolist()
+    left = (showing & ~kept).nonzero().flatten().tolist()
+    unsure = (name for index in left for name in example.names[index])
     return replace(
-        cut,
-        boxes_xyxy=cut.boxes_xyxy[kept],
-        names=tuple(example.names[index] for index in kept),
+        example,
+        boxes_xyxy=example.boxes_xyxy[places],
+        names=tuple(example.names[index] for index in places),
+        partial=tuple(dict.fromkeys((*example.partial, *unsure))),
     )
 
 

@@ -70,7 +70,7 @@ def export_data(
     interrupt_on_sigterm()
     with whole_folder(out) as half:
         left_out = write(records, half)
-    typer.echo(printable(f"{out}: {account_of(records, left_out)}"))
+    typer.echo(printable(f"{out}: {account_of(records, left_out, form=to)}"))
 
 
 class ShardRecords:
@@ -103,16 +103,51 @@ def without_refusals(record: "Record") -> "Record":
     return replace(record, regions=regions)
 
 
-def account_of(records: ShardRecords, left_out: Counter[str]) -> str:
-    """One line: what was written, and what was left out and how often.
+def account_of(records: ShardRecords, left_out: Counter[str], *, form: str) -> str:
+    """One line: what was written, what the format has no place for, and what was dropped.
 
     Writers count a whole image under a word that begins with `image`, and a box under `crowd` or
     one that begins with `box`.
     """
     images = records.images - _lost(left_out, "image")
     boxes = records.boxes - _lost(left_out, "box", "crowd")
-    told = ", ".join(f"{count} {what}" for what, count in sorted(left_out.items()) if count)
-    return f"{images} images, {boxes} objects; left out: {told or 'nothing'}"
+    dropped = {what: count for what, count in left_out.items() if _is_dropped(what)}
+    unsaid = {what: count for what, count in left_out.items() if what not in dropped}
+    told = [f"{_counted(images, 'image')}, {_counted(boxes, 'object')} written"]
+    if any(unsaid.values()):
+        told.append(f"{form} has no place for: {_listed(unsaid)}")
+    if any(dropped.values()):
+        told.append(f"dropped: {_listed(dropped)}")
+    return "; ".join(told if len(told) > 1 else [*told, "nothing is left out"])
+
+
+_DROPPED = ("refused box", "broken mask", "absent, yet present")
+_SEVERAL = {
+    "absent": "names known to be absent",
+    "absent, yet present": "names said to be absent that are there",
+    "near duplicate": "marks of near duplicates",
+    "partial": "names boxed in part",
+}
+"""What adding an s does not make a plural, nor a noun."""
+
+
+def _is_dropped(what: str) -> bool:
+    """Whether the format would have had a place for it."""
+    return what.split()[0] in ("image", "box") or what in _DROPPED
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(_counted(count, what) for what, count in sorted(counts.items()) if count)
+
+
+def _counted(count: int, what: str) -> str:
+    if what in _SEVERAL:
+        return f"{count} {_SEVERAL[what]}"
+    noun, mark, rest = what, "", ""
+    if what.split()[0] in ("image", "box", "comma", "character"):
+        noun, mark, rest = what.partition(" ")
+    ending = "" if count == 1 else "es" if noun.endswith("box") else "s"
+    return f"{count} {noun}{ending}{mark}{rest}"
 
 
 def _lost(left_out: Counter[str], *kinds: str) -> int:

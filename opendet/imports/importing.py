@@ -4,17 +4,19 @@ Nothing is written before all of it was read: what a card says is then known to 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from opendet.files import write_durably
+from opendet.imports.options import in_options, require_known
 from opendet.imports.places import located
 from opendet.imports.survey import Seen, survey
 from opendet.imports.texts import card_text, config_text, page_text, with_batches, with_rows
+from opendet.imports.writing import write_together
 from opendet.sources.card import Batch, parse_card, read_card
 from opendet.yaml_file import read_yaml
 
@@ -71,6 +73,7 @@ def import_build(wanted: Wanted, project: Path) -> list[tuple[Batch, Seen]]:
     build's readers would refuse.
     """
     files = _Files.of(project, wanted.build)
+    require_known(wanted.form, wanted.split)
     for path in (files.card, files.page, files.config):
         if path.exists():
             raise ValueError(
@@ -82,12 +85,18 @@ def import_build(wanted: Wanted, project: Path) -> list[tuple[Batch, Seen]]:
     head |= {key: batches[0][key] for key in ("format", "root")}
     head = {key: value for key, value in head.items() if value}
     items = [_apart_from(head, batch) for batch in batches]
-    card = parse_card({**head, "batches": items}, files.card.relative_to(project))
-    seen = [(batch, survey(card, batch, project)) for batch in card.batches]
+    path = files.card.relative_to(project)
+    with _said_of(wanted, path):
+        card = parse_card({**head, "batches": items}, path)
+        seen = [(batch, survey(card, batch, project)) for batch in card.batches]
     named = any(one.names for _, one in seen)
-    write_durably(files.config, config_text(named=named).encode())
-    write_durably(files.page, page_text(card, seen).encode())
-    write_durably(files.card, card_text(head, items).encode())
+    write_together(
+        {
+            files.page: page_text(card, seen),
+            files.card: card_text(head, items),
+            files.config: config_text(named=named),
+        }
+    )
     return seen
 
 
@@ -97,23 +106,36 @@ def add_batches(wanted: Wanted, project: Path) -> list[tuple[Batch, Seen]]:
     Raises ValueError, in one line, as `import_build`, and where there is no such build.
     """
     files = _Files.of(project, wanted.build)
+    require_known(wanted.form, wanted.split)
     before = read_card(files.card)
     data = read_yaml(files.card)
     items = [_apart_from(data, batch) for batch in _batches(wanted, project)]
     path = files.card.relative_to(project)
     whole = {**data, "batches": [*data["batches"], *items]}
-    card = parse_card(whole, path)
-    new = card.batches[len(before.batches) :]
-    seen = [(batch, survey(card, batch, project)) for batch in new]
+    with _said_of(wanted, path):
+        card = parse_card(whole, path)
+        new = card.batches[len(before.batches) :]
+        seen = [(batch, survey(card, batch, project)) for batch in new]
     try:
         text = with_batches(files.card.read_text("utf-8"), items)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     assert yaml.safe_load(text) == whole, f"{path} would not be what is added to it"
     page = files.page.read_text("utf-8") if files.page.is_file() else f"# {card.name}\n"
-    write_durably(files.page, with_rows(page, seen).encode())
-    write_durably(files.card, text.encode())
+    write_together({files.page: with_rows(page, seen), files.card: text})
     return seen
+
+
+@contextmanager
+def _said_of(wanted: Wanted, card: Path) -> Iterator[None]:
+    """What is wrong with a batch is wrong with an option: no person has written it into a card."""
+    given = [("images", wanted.images), *wanted.files.items()]
+    given += [("annotations", path) for path in wanted.annotations]
+    try:
+        yield
+    except ValueError as error:
+        said = str(error).removeprefix(f"{card}: ")
+        raise ValueError(in_options(said, given, several=len(wanted.annotations) > 1)) from error
 
 
 def _batches(wanted: Wanted, project: Path) -> list[dict[str, Any]]:

@@ -8,10 +8,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from io import BufferedReader
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
+from opendet.inspect.lint_head import HEAD_BYTES, other_kind
 from opendet.inspect.lint_kinds import KINDS, Finding, Place, Severity
 from opendet.inspect.lint_line import view_of_line
 from opendet.inspect.lint_rules import RULES
@@ -64,10 +66,14 @@ class LintReport:
 def lint_lines(path: Path, config: LintConfig, report: LintReport) -> LintReport:
     """Look through a file of lines.
 
-    Raises OSError where the file cannot be read, and ValueError for a broken vocabulary.
+    Raises OSError where the file cannot be read, and ValueError, in one line, for a broken
+    vocabulary and for a file of another kind.
     """
     rules = _rules(config)
-    with path.open("rb") as file:
+    with path.open("rb", buffering=HEAD_BYTES) as file:
+        assert isinstance(file, BufferedReader)
+        if why := other_kind(file.peek(HEAD_BYTES)):  # without reading on: it may be a pipe
+            raise ValueError(f"{path} is no ODVG (one JSON object a line): {why}")
         return _report(_line_views(file, str(path)), rules, report, str(path))
 
 

@@ -1,6 +1,7 @@
 """Tables for people of what `opendet.inspect` finds. On a terminal by rich, plain elsewhere."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -76,16 +77,26 @@ def check_table(checks: Iterable[Check]) -> Table:
 
 def answers_table(kinds: Iterable[KindStats]) -> Table:
     """What the answer store holds, kind by kind."""
-    columns = ("kind", "answers", "MB", "idle days", "model", "revision", "asked")
+    columns = ("kind", "of", "answers", "MB", "idle days", "model", "revision", "asked")
     table = _table(columns, right=("answers", "MB", "idle days"))
     for one in kinds:
-        about = dict(one.kind)
-        model = about.pop("model", None) or about.pop("name", "")
-        revision = about.pop("revision", "")
-        how = ", ".join(f"{key} {value}" for key, value in sorted(about.items()))
+        about = {**one.kind, **dict(one.kind.get("asked", {}))}
+        said = [str(about.pop(key, "")) for key in ("answers", "model", "revision")]
+        model = said[1] or str(about.get("name", ""))
         numbers = (f"{one.answers}", f"{one.bytes / 1e6:.1f}", f"{one.idle_days:.1f}")
-        table.add_row(one.name, *numbers, *map(printable, (str(model), str(revision), how)))
+        row = (said[0], *numbers, model, said[2], _how(about))
+        table.add_row(one.name, *map(printable, row))
     return table
+
+
+TOLD = ("annotator", "layout", "architecture", "dialect", "floor", "tile", "dtype", "temperature")
+"""What of a kind tells it from others at a glance; the whole lies in its kind.json."""
+
+
+def _how(about: Mapping[str, Any]) -> str:
+    told = [f"{key} {about[key]}" for key in TOLD if about.get(key) is not None]
+    named = about.get("class_names")
+    return ", ".join([*told, *([f"{len(named)} names"] if named else [])])
 
 
 def _record_lines(records: RecordStats) -> Iterator[str]:

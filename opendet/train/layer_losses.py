@@ -131,15 +131,18 @@ class LayerLosses:
             counted &= ~(free[:, :, None] & self.truths.excused[:, None])
         counted[match.images, match.queries] &= self._counted[match.images, match.targets]
         loss = alignment_loss(own, targets, counted, modulation=self.config.align_modulation)
-        loss = loss + self._misnamed(logits[..., own.shape[2] :], judged)
+        loss = loss + self._misnamed(logits[..., own.shape[2] :], judged, match)
         if self.config.align_over == "cells":
             return Cost(loss, targets[counted].sum())
         return Cost(loss, self.truths.texted[match.images, match.targets].sum())
 
-    def _misnamed(self, logits: Tensor, judged: Tensor) -> Tensor | float:
-        """(B, Q, K) of the wrong names, which no query shows."""
+    def _misnamed(self, logits: Tensor, judged: Tensor, match: Matches) -> Tensor | float:
+        """(B, Q, K) of the wrong names, which no query shows. Of a query whose object has no name
+        nobody knows which are wrong."""
         if self.truths.wrong is None:
             return 0.0
         counted = judged[:, :, None] & self.truths.wrong.there[:, None]
+        named = self.truths.texted[match.images, match.targets]  # (P,)
+        counted[match.images, match.queries] &= named[:, None]
         nothing = torch.zeros_like(logits)
         return alignment_loss(logits, nothing, counted, modulation=self.config.align_modulation)

@@ -29,7 +29,8 @@ class WrongNames:
     there: Tensor
     """(B, K) False where padded, and for a name too much like one that the image shows."""
     absent: tuple[tuple[str, ...], ...]
-    """Of each image those that are known to be absent; the others of the K are drawn."""
+    """Of each image those that are said to be absent, in a mosaic by one tile at least and shown by
+    none; the others of the K are drawn."""
 
 
 def with_wrong_names(

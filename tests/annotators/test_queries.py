@@ -114,3 +114,26 @@ def test_the_vocabulary_is_a_file_of_the_project(tmp_path: Path) -> None:
     for outside in ("/names.txt", "../names.txt"):
         with pytest.raises(ValidationError, match="outside of the project"):
             QueriesConfig(vocabulary_file=Path(outside))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "names nothing"),
+        ("# cat\n\n", "names nothing"),
+        ("cat\n" + "a sentence of a page " * 9, "is no list of names"),
+    ],
+)
+def test_a_file_that_holds_no_names_is_refused(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "names.txt").write_text(content)
+    config = QueriesConfig(vocabulary_file=Path("names.txt"))
+    with pytest.raises(ValueError, match=said):
+        curated_names(config, tmp_path)
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_bytes("\ufeffcat\r\ndog\r\n".encode())
+    assert curated_names(QueriesConfig(vocabulary_file=Path("names.txt")), tmp_path) == (
+        "cat",
+        "dog",
+    )

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from opendet.bench import self_training as module
+from opendet.bench import student
 from opendet.bench.harness import Place, Row
 from opendet.bench.imperfect import Errors, Thresholds, annotate, kept, labelled
 from opendet.bench.self_training import (
@@ -17,9 +19,11 @@ from opendet.bench.self_training import (
     learn,
     thresholds_compared,
 )
-from opendet.bench.student import HELD_OUT, Lesson, score_of
-from opendet.bench.synthetic import NAMES, SceneSet, draw_scenes
+from opendet.bench.student import HELD_OUT, Lesson, _worth, score_of
+from opendet.bench.synthetic import NAMES, SceneBatches, SceneSet, draw_scenes
 from opendet.evaluation.ap import Predictions
+from opendet.train.state import TrainingState
+from opendet.train.training_step import TrainingStep
 
 TINY = Lesson(
     OWL_ST, 0, steps=3, batch_size=2, train_scenes=8, test_scenes=16
@@ -104,6 +108,61 @@ def test_a_student_is_a_kept_unit(tmp_path: Path) -> None:
     again = Place(tmp_path, deadline=0)
     assert learn([TINY, replace(TINY, seed=1)], again) == {TINY: result}
     assert not list(tmp_path.glob("run-*"))
+
+
+class BegunError(Exception):
+    """The student stands before its first step."""
+
+
+def test_a_student_learns_what_the_annotator_says_and_not_the_truth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, learned = student._begin, []
+
+    def watched(
+        lesson: Lesson, labels: SceneSet, folder: Path, device: torch.device
+    ) -> tuple[TrainingState, TrainingStep]:
+        state, _ = begin(lesson, labels, folder, device)
+        assert isinstance(state.loader, SceneBatches)
+        learned.extend([labels, state.loader._scenes])
+        raise BegunError
+
+    monkeypatch.setattr(student, "_begin", watched)
+    with pytest.raises(BegunError):
+        student.teach_student(TINY, tmp_path / "run")
+    truth = draw_scenes(TINY.train_scenes, seed=TINY.seed, split="test")
+    said = annotate(truth, TINY.errors, seed=TINY.seed)
+    wanted = labelled(truth, said, TINY.thresholds)
+    used = [row for row, one in enumerate(said) if kept(one, TINY.thresholds)]
+    assert len(learned) == 2
+    for labels in learned:
+        assert np.array_equal(labels.images, truth.images[used])
+        assert labels.names == wanted.names
+        assert labels.names != tuple(truth.names[row] for row in used)
+        assert all(map(np.array_equal, labels.boxes_xyxy, wanted.boxes_xyxy))
+        for row, boxes in zip(used, labels.boxes_xyxy, strict=True):
+            assert not np.array_equal(boxes, truth.boxes_xyxy[row])
+
+
+def test_a_label_is_right_by_its_name_and_by_its_place(scenes: SceneSet) -> None:
+    """One right label, one with another name, one too far from its object; and an image that is
+    not used, whose only label would be right."""
+    boxes = np.array([[0, 0, 20, 20], [40, 0, 60, 20], [0, 40, 20, 60]], np.float32)
+    truth = replace(
+        scenes,
+        images=scenes.images[:2],
+        boxes_xyxy=(boxes, boxes[:1]),
+        names=((NAMES[0], NAMES[1], NAMES[2]), (NAMES[0],)),
+    )
+    told = boxes.astype(np.float64)
+    told[2, [0, 2]] += 10  # of 600 pixels 200 in both: IoU 1/3
+    said = Predictions(told, np.array([0.9, 0.8, 0.7]), np.array([0, 5, 2]))
+    unsure = Predictions(told[:1], np.array([0.2]), np.array([0]))
+    worth = _worth(truth, [said, unsure], OWL_ST)
+    assert worth == {"images": 1, "boxes": 3.0, "right": 33.33}
+    right = replace(said, classes=np.array([0, 1, 2]))
+    assert _worth(truth, [right, unsure], OWL_ST)["right"] == 66.67
+    assert _worth(truth, [Predictions(), unsure], OWL_ST)["right"] == 0
 
 
 def result(student: float, annotator: float = 30.0, images: float = 100) -> dict[str, object]:

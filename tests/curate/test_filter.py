@@ -157,7 +157,8 @@ def test_a_verifier_s_beliefs(region: Region, thresholds: dict[str, Any], refusa
 
 @pytest.mark.parametrize(
     ("refusal", "has_object"),
-    [("name judged wrong", True), ("box judged loose", False), ("box not judged", False),
+    [("name judged wrong", True), ("called otherwise", True), ("box judged loose", False),
+     ("box not judged", False),
      ("not seconded", False), ("second opinion", False)],
 )  # fmt: skip
 def test_only_a_reason_against_the_name_leaves_the_box_to_be_learned(
@@ -176,7 +177,7 @@ def test_two_annotators_must_agree() -> None:
     later = replace(seconded, box_from=Provenance("owl", "2"))
     many = (seconded, other_name, alone, witness, small_witness, later)
     assert reasons(FilterConfig(min_seconded=0.8), *many) == [
-        "", "not seconded", "not seconded", "second opinion", "second opinion", "second opinion",
+        "", "called otherwise", "not seconded", *["second opinion"] * 3,
     ]  # fmt: skip
     assert reasons(FilterConfig(), *many) == ["", "", "", "", "too small", ""]
     # the witness is of the record's first annotator where it comes first

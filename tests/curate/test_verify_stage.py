@@ -207,6 +207,34 @@ def test_an_answer_is_found_again_and_another_box_is_asked_about(
         verify_by_asking(silent, [Sample(other)], [()], SHORT)
 
 
+class Counts(Says):
+    """Knows the sizes of the pictures that it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__("yes")
+        self.sizes: list[tuple[int, int]] = []
+
+    def ask(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str | Unanswered]:
+        self.sizes += [image.size for image in images]
+        return super().ask(images, prompts)
+
+
+def test_a_picture_shown_larger_is_another_question(tmp_path: Path, worlds: list[Planted]) -> None:
+    few = [world.sample for world in worlds[:3]]
+    tried = [world.tried for world in worlds[:3]]
+    shown = []
+    for longest_side in (1024, 1024, 32):
+        model = Counts()
+        config = SHORT.model_copy(update={"longest_side": longest_side})
+        remembered = Remembered(model, {}, AnswerPlace(tmp_path / "store"))
+        verify_by_asking(remembered, few, tried, config)
+        shown.append(model.sizes)
+    large, again, small = shown
+    assert again == []
+    assert len(small) == len(large) > 0  # what was smaller anyway is asked again too
+    assert max(map(max, small)) == 32 < max(map(max, large))
+
+
 # --- CLIP as verifier
 
 

@@ -1,6 +1,7 @@
 """Mosaics: where tiles and boxes lie, who comes together, the same ones whatever the workers."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import shard_world as world
 import torch
 from pydantic import ValidationError
 
+from opendet.data import dataset, transforms
 from opendet.data.batch import Batch
 from opendet.data.config import LoaderConfig, MixtureSource
 from opendet.data.dataset import ExampleSet
@@ -149,14 +151,17 @@ def test_what_is_known_of_names_reaches_the_batch(shards: ShardSet) -> None:
         for key, target in zip(batch.keys, batch.targets, strict=True)
     }
     assert targets["a-0001"].absent == ("owl", "thing")
-    assert targets["a-0001"].partial == ("moth",)
+    assert targets["a-0001"].partial == ("moth", "spot")  # there is a spot that the filter refused
     assert targets["a-0002"].absent == ()
+    assert targets["a-0002"].partial == ("spot",)
+    assert targets["a-0004"].partial == ()  # it shows nothing
     config = CONFIG.model_copy(update={"mosaic": {3: 1}})
     shown = [target for batch in Loader(ExampleSet(shards, config), config)
              for target in batch.targets]  # fmt: skip
     told = {target.absent for target in shown}
     assert told == {(), ("owl",)}  # every mosaic shows a thing
-    assert all(target.partial == ("moth",) for target in shown if target.absent)
+    assert all("moth" in target.partial for target in shown if target.absent)
+    assert {name for target in shown for name in target.partial} == {"moth", "spot"}
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -192,6 +197,30 @@ def test_companions_come_as_often_as_an_epoch_draws_them(shards: ShardSet) -> No
     assert sum(drawn[sample] for sample in range(8)) == pytest.approx(3000, abs=100)
 
 
+def test_a_sample_comes_in_other_company_and_at_another_place_each_time(
+    shards: ShardSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[tuple[str, ...], int]] = []
+
+    def watched(tiles: Sequence[Example], *, first: Example, least_side: float) -> Example:
+        place = next(number for number, tile in enumerate(tiles) if tile is first)
+        seen.append((tuple(tile.key for tile in tiles if tile is not first), place))
+        return mosaic(tiles, first=first, least_side=least_side)
+
+    monkeypatch.setattr(dataset, "mosaic", watched)
+    examples = ExampleSet(shards, CONFIG.model_copy(update={"mosaic": {2: 1}}))
+    for epoch in range(24):
+        assert examples.example(Draw(3), epoch=epoch).key == "a-0003"
+    company = {keys for keys, _ in seen}
+    assert len(seen) == 24
+    assert len(company) >= 20  # three of eight images: 512 kinds of company
+    assert {place for _, place in seen} == {0, 1, 2, 3}
+    again, other = (examples.example(Draw(sample), epoch=0).key for sample in (3, 5))
+    assert seen[24] == seen[0]
+    assert (again, other) == ("a-0003", "a-0005")
+    assert seen[25] != seen[0]
+
+
 def _without(config: LoaderConfig) -> LoaderConfig:
     return config.model_copy(update={"mosaic": {}})
 
@@ -207,3 +236,16 @@ def _bytes(batch: Batch) -> tuple[object, ...]:
 def _content(shards: ShardSet, config: LoaderConfig, *, epochs: int) -> list[tuple[object, ...]]:
     loader = Loader(ExampleSet(shards, config), config)
     return [_bytes(batch) for _ in range(epochs) for batch in loader]
+
+
+def test_what_is_too_small_or_cut_off_may_still_be_there() -> None:
+    """Its box goes, and its name is taught neither as there nor as wrong."""
+    boxes = torch.tensor([[0.0, 0.0, 40.0, 40.0], [50.0, 50.0, 60.0, 60.0]])
+    whole = Example("a-0", torch.zeros(3, 64, 64), boxes, (("ring",), ("dot",)), (64, 64))
+    joined = mosaic([whole] * 4, first=whole, least_side=16.0)
+    assert joined.names == (("ring",),) * 4
+    assert joined.partial == ("dot",)
+    cut = transforms.crop(whole, top=30, left=30, height=34, width=34, keep_share=0.5)
+    assert (cut.names, cut.partial) == ((("dot",),), ("ring",))
+    away = transforms.crop(whole, top=45, left=45, height=19, width=19, keep_share=0.5)
+    assert (away.names, away.partial) == ((("dot",),), ())

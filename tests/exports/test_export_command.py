@@ -40,7 +40,8 @@ def test_what_was_written_and_left_out_is_one_line(project: Path) -> None:
     ended = run_export(project, "coco", "whole", "--build", "tiny")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out == (
-        "whole: 16 images, 11 objects; left out: 11 other label, 16 phrase, 11 refused box\n"
+        "whole: 16 images, 11 objects written; coco has no place for: 11 other labels, "
+        "16 phrases; dropped: 11 refused boxes\n"
     )
     assert {path.name for path in (project / "whole").iterdir()} == {
         f"{kind}_{split}.json" for kind in ("instances", "captions") for split in ("train", "val")
@@ -54,7 +55,9 @@ def test_what_was_written_and_left_out_is_one_line(project: Path) -> None:
 
 def test_refused_boxes_are_kept_where_they_are_asked_for(project: Path) -> None:
     ended = run_export(project, "coco", "refused", "--refused", "--split", "val")
-    assert ended.out == "refused: 6 images, 8 objects; left out: 8 other label, 6 phrase\n"
+    assert ended.out == (
+        "refused: 6 images, 8 objects written; coco has no place for: 8 other labels, 6 phrases\n"
+    )
     val = json.loads((project / "refused/instances_val.json").read_text("utf-8"))
     assert {one["name"] for one in val["categories"]} == {"spot", "thing"}
     assert not (project / "refused/instances_train.json").exists()
@@ -65,7 +68,7 @@ def test_every_format_writes_the_same_bytes_again(project: Path, name: str) -> N
     first, second = (run_export(project, name, f"{name}/{n}", "--split", "train") for n in "12")
     assert (first.code, first.err) == (0, "")
     images = 7 if name == "odvg-opengdino" else 10  # its loader takes none without boxes
-    assert first.out.split(";")[0] == f"{name}/1: {images} images, 7 objects"
+    assert first.out.split(";")[0] == f"{name}/1: {images} images, 7 objects written"
     assert second.out == first.out.replace("/1", "/2")
     one, two = (hashes(project / name / n) for n in "12")
     assert [*one.values()] == [*two.values()]
@@ -81,10 +84,10 @@ def test_yolo_labels_are_those_of_the_records(project: Path) -> None:
 def test_groundingcaps_own_rules_are_options(project: Path) -> None:
     rules = ("--min-boxes", "1", "--max-iou", "0.9")
     ended = run_export(project, "groundingcap", "ruled", "--split", "train", *rules)
-    assert ended.out.startswith("ruled: 7 images, 7 objects; left out: ")
-    assert "3 image (fewer than 1 boxes)" in ended.out
+    assert ended.out.startswith("ruled: 7 images, 7 objects written; ")
+    assert "; dropped: 3 images (fewer than 1 boxes), " in ended.out
     none = run_export(project, "groundingcap", "none", "--split", "train", "--min-boxes", "3")
-    assert none.out.startswith("none: 0 images, 0 objects; left out: 7 box without image, ")
+    assert none.out.startswith("none: 0 images, 0 objects written; dropped: 7 boxes without image")
 
 
 def test_an_empty_folder_is_taken(project: Path) -> None:
@@ -137,12 +140,18 @@ def test_the_account_tells_what_was_written(tmp_path: Path) -> None:
     publish(tmp_path / "shards", {"a-000000": made})
     records = ShardRecords(ShardSet.open(tmp_path / "shards"), refused=False)
     left_out = write_voc(records, tmp_path / "voc")
-    assert account_of(records, left_out) == (
-        "4 images, 2 objects; left out: 1 box without image, 4 caption, 1 crowd, "
-        "1 image (same file as another), 4 licence, 2 other label, 4 phrase, "
-        "2 refused box"
+    assert account_of(records, left_out, form="voc") == (
+        "4 images, 2 objects written; voc has no place for: 4 captions, 1 crowd, 4 licences, "
+        "2 other labels, 4 phrases; dropped: 1 box without image, "
+        "1 image (same file as another), 2 refused boxes"
     )
-    assert account_of(records, Counter()) == "5 images, 4 objects; left out: nothing"
+    nothing = "5 images, 4 objects written; nothing is left out"
+    assert account_of(records, Counter(), form="voc") == nothing
+    rest = Counter({"comma in a name": 2, "box doubled": 2, "near duplicate": 1, "absent": 3})
+    assert account_of(records, rest, form="lvis").split("; ", 1)[1] == (
+        "lvis has no place for: 3 names known to be absent, 2 commas in a name, "
+        "1 marks of near duplicates; dropped: 2 boxes doubled"
+    )
 
 
 def test_a_damaged_shard_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import yaml
 
 from opendet.config import Config, load_config
 from opendet.exports.formats import WRITERS
+from opendet.imports.writing import write_together
 from opendet.record import Provenance, Record, Region
 from opendet.schema import read_records
 from opendet.shard_set import ShardSet
@@ -223,14 +224,34 @@ def test_each_of_several_files_is_a_batch(project: Path, tmp_path: Path) -> None
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "no folder": ({"--images": "nowhere"}, "--images nowhere is no folder"),
     "no file": ({"--annotations": "none.json"}, "--annotations none.json is not there"),
-    "another format": ({"--format": "cocco"}, "source.yaml: format: Input should be 'folder'"),
-    "another split": ({"--split": "tain"}, "batches.0.split: Input should be 'train'"),
-    "a file of no use": ({"--refs": "coco/data.txt"}, "format coco has no use for `refs`"),
+    "another format": (
+        {"--format": "cocco"},
+        "no format is called 'cocco' (did you mean coco?); there are folder",
+    ),
+    "scenes": ({"--format": "scenes"}, "no format is called 'scenes'"),
+    "another split": (
+        {"--split": "tain"},
+        "no split is called 'tain' (did you mean train?); there are train,",
+    ),
+    "a file of no use": ({"--refs": "coco/data.txt"}, "format coco has no use for --refs"),
     "not what it says": ({"--annotations": "coco/data.txt"}, "data.txt: its root: Invalid JSON"),
-    "images elsewhere": ({"--images": "configs"}, "no image of it can be taken (4 missing file)"),
-    "no annotations": ({"--annotations": None}, "a batch of format coco needs `annotations`"),
+    "what to mend": ({"--annotations": "coco/data.txt"}, ": mend --annotations"),
+    "a list of nothing": (
+        {"--format": "yolo", "--annotations": "coco/names.txt", "--list": "coco/empty.txt"},
+        "lists no image: mend --list",
+    ),
+    "no labels": ({"--format": "yolo", "--annotations": "coco/names.txt"}, ": mend --images"),
+    "a file for a folder": (
+        {"--format": "voc", "--annotations": "coco/data.txt"},
+        "(it is a file): mend --annotations",
+    ),
+    "images elsewhere": (
+        {"--images": "configs"},
+        "no image of it can be taken (4 missing file): mend --images",
+    ),
+    "no annotations": ({"--annotations": None}, "a batch of format coco needs --annotations"),
     "a name": ({"NAME": "../toy"}, "is no build's name"),
-    "a batch's name": ({"--batch": "a_b"}, "batches.0.name: String should match"),
+    "a batch's name": ({"--batch": "a_b"}, "--batch: String should match"),
     "nothing to add to": ({"--add-batch": ""}, "needs a source card"),
 }
 
@@ -241,6 +262,8 @@ def test_a_mistake_is_one_line_and_writes_nothing(
 ) -> None:
     write_truth(project / "coco", "coco")
     (project / "coco" / "data.txt").write_text("no JSON")
+    (project / "coco" / "names.txt").write_text("mug\n")
+    (project / "coco" / "empty.txt").write_text("")
     options: dict[str, Any] = {
         "--format": "coco",
         "--images": "coco/images",
@@ -252,8 +275,37 @@ def test_a_mistake_is_one_line_and_writes_nothing(
     ended = run_import(project, name, *given)
     assert ended.code == 1
     assert said in ended.line
+    if "--add-batch" not in options:
+        assert "source.yaml" not in ended.line, "nobody has written one"
     assert not (project / "datasets" / "toy").exists()
     assert not (project / "configs" / "toy.yaml").exists()
+
+
+def test_a_write_that_fails_leaves_nothing_and_can_be_tried_again(
+    project: Path, tmp_path: Path
+) -> None:
+    blocked = project / "configs"
+    (blocked / "tiny.yaml").rename(project / "tiny.yaml")
+    blocked.rmdir()
+    blocked.write_text("no folder")
+    ended, _ = imported(project, "toy", tmp_path / "voc", "voc")
+    assert ended.code == 1
+    assert not (project / "datasets" / "toy").exists()
+    blocked.unlink()
+    again, _ = imported(project, "toy", tmp_path / "coco", "coco")
+    assert (again.code, again.err) == (0, "")
+
+
+def test_files_are_put_back_where_a_later_one_fails(tmp_path: Path) -> None:
+    old, new, blocked = tmp_path / "old", tmp_path / "folder" / "new", tmp_path / "blocked"
+    old.write_text("before")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        write_together({old: "after", new: "after", tmp_path / "file" / "x": "after"})
+    assert old.read_text() == "before"
+    assert not new.parent.exists()
+    write_together({old: "after", blocked: "after"})
+    assert (old.read_text(), blocked.read_text()) == ("after", "after")
 
 
 def test_images_without_names_need_somebody_who_describes_them(project: Path) -> None:

@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
+import threading
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -129,6 +131,68 @@ def test_what_cannot_be_looked_at_is_one_line_and_2(tmp_path: Path) -> None:
     ended = run_lint(tmp_path)
     assert ended.code == 2
     assert "no project here" in ended.line
+
+
+COCO = {"info": {}, "images": [{"id": 1}], "annotations": []}
+OTHERS: dict[str, tuple[bytes, str]] = {
+    "README.md": (b"\n# Title\n\nText of it.\n", "its first line is no JSON, '# Title'"),
+    "a.csv": (b"filename,x0\na.jpg,1\n", "its first line is no JSON, 'filename,x0'"),
+    "coco.json": (json.dumps(COCO, indent=1).encode(), "one JSON object over several lines"),
+    "line.json": (json.dumps(COCO).encode(), "not of one image (with info, images, annotations)"),
+    "list.json": (b'[\n{"filename": "a"},\n{"filename": "b"}\n]', "one JSON list over several"),
+    "spread.json": (b'{\n "filename": "a.jpg",\n "height": 3\n}\n', "over several lines"),
+    "a.parquet": (b"PAR1\x15\x04\x15\x00rest", "it is binary"),
+    "a.tar": (b"a.jpg" + b"\0" * 507, "it is binary"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_file_of_another_kind_is_one_line_and_2(tmp_path: Path, name: str) -> None:
+    content, said = OTHERS[name]
+    (tmp_path / name).write_bytes(content)
+    ended = run_lint(tmp_path, name)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.line.startswith(f"{name} is no ODVG (one JSON object a line): ")
+    assert said in ended.line
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"",
+        b"{",
+        b"[",
+        b'{"filen',
+        b'{"filename": "a.jpg", "hei',
+        b"no JSON",
+        b"\xef\xbb\xbf{}",
+        b'{"a": "\xff"}',
+        b"[1]",
+        b"{} {}",
+    ],
+)
+@pytest.mark.parametrize("alone", [True, False])
+def test_damaged_lines_are_still_looked_at(tmp_path: Path, first: bytes, alone: bool) -> None:
+    """Alone in its file, only what begins as no JSON does is refused."""
+    rest = b"" if alone else json.dumps(grounded()).encode()
+    (tmp_path / "a.jsonl").write_bytes(first + b"\n" + rest + b"\n")
+    ended = run_lint(tmp_path, "a.jsonl", "--json")
+    if alone and first == b"no JSON":
+        assert ended.code == 2
+    elif first != b"[" or alone:
+        assert ended.code == 1
+        assert json.loads(ended.out)["errors"] >= 1
+
+
+def test_lines_come_through_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    content = "".join(json.dumps(grounded(number)) + "\n" for number in range(300))
+    writer = threading.Thread(target=pipe.write_text, args=(content,))
+    writer.start()
+    ended = run_lint(tmp_path, "pipe")
+    writer.join()
+    assert ended.out == "300 images looked at: 0 errors, 0 warnings\n"
 
 
 def test_the_shards_of_a_build(finished: Path) -> None:

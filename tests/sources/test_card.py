@@ -72,7 +72,8 @@ def test_both_mistakes_are_shown_at_once(tmp_path: Path) -> None:
         (
             "split: train",
             "split: trian",
-            "batches.0.split: Input should be 'train', 'val' or 'test', not 'trian'",
+            "batches.0.split: Input should be 'train', 'val' or 'test', not 'trian' "
+            "(did you mean train?)",
         ),
         ("root: photos", "root: [a, b]", "root: Input should be a valid string"),
         (

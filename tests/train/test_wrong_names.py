@@ -11,8 +11,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from opendet.data.batch import Batch, Target
+from opendet.data.collate import collate
+from opendet.data.dataset import training_example
+from opendet.data.mosaic import mosaic
+from opendet.data.transforms import Example
 from opendet.model.outputs import LayerOutput
-from opendet.record import NameJudgement, Provenance
+from opendet.record import NameJudgement, Provenance, Region
 from opendet.shard_set import ShardSet
 from opendet.train.layer_losses import LayerLosses
 from opendet.train.matching import Matches
@@ -111,6 +115,65 @@ def alignment_cost(told: Truths, logits: Tensor, pairs: Matches) -> float:
     return float(losses.of_decoder(layer, valid, pairs, logits)["align"].total)
 
 
+MANY = TextVectors(tuple(f"thing {number}" for number in range(40)), torch.eye(40))
+
+
+def drawn_of(batch: Batch, text: TextVectors, **knobs: object) -> dict[str, set[str]]:
+    """Key -> the wrong names of its image; those with one unit vector each."""
+    plain = read_truths(batch, text, DRAWS, pseudo_box_weight=0.0)
+    config = ObjectiveConfig.model_validate(knobs)
+    told = with_wrong_names(plain, batch, text, DRAWS, config).wrong
+    assert told is not None
+    return {
+        key: {text.names[int((text.matrix @ row).argmax())] for row in texts[there]}
+        for key, texts, there in zip(batch.keys, told.texts, told.there, strict=True)
+    }
+
+
+def batch_of(*targets: Target, first: int = 0) -> Batch:
+    keys = tuple(f"image {first + number}" for number in range(len(targets)))
+    sizes = torch.full((len(targets), 2), 64)
+    return Batch(keys, torch.zeros(len(targets), 3, 64, 64), sizes, sizes, targets)
+
+
+def test_of_what_more_is_there_is_not_wrong_though_no_box_has_its_name() -> None:
+    target = Target(BOXES[:1], (("star",),), absent=("cube", "disc"), partial=("cube", "ring"))
+    told = drawn_of(batch_of(target), TEXT, absent_names=True, pseudo_negatives=200)
+    assert told == {"image 0": {"disc", "cone"}}
+
+
+def test_each_image_has_draws_of_its_own_wherever_it_comes() -> None:
+    target = Target(BOXES[:1], (("thing 0",),))
+    told = drawn_of(batch_of(target, target, target), MANY, pseudo_negatives=9)
+    first, second, third = told.values()
+    assert first != second != third != first
+    later = batch_of(target, target, first=1)
+    assert drawn_of(later, MANY, pseudo_negatives=9) == {"image 1": second, "image 2": third}
+
+
+def regions_of(*regions: Region, absent: tuple[str, ...] = ()) -> Example:
+    sample = world.painted("a-0", regions=regions)
+    judged = tuple(NameJudgement(name, Provenance("lvis")) for name in absent)
+    return training_example(replace(sample, record=replace(sample.record, absent=judged)))
+
+
+@pytest.mark.parametrize("refusal", ["crowd", "too small", "overlaps", "disagrees", "not judged"])
+def test_what_the_filter_refused_may_be_there_and_is_not_wrong(refusal: str) -> None:
+    kept = world.region((3, 3, 23, 17), "star")
+    other = replace(world.region((30, 5, 50, 40), "cube", refusal), crowd=refusal == "crowd")
+    everything = {"absent_names": True, "pseudo_negatives": 200}
+    for unsure in (other, replace(other, crowd=True, refusal="")):
+        one = regions_of(kept, unsure, absent=("cube", "disc"))
+        assert one.partial == ("cube",)
+        told = drawn_of(collate([one], multiple=32), TEXT, **everything)
+        assert told == {"a-0": {"ring", "disc", "cone"}}
+        plain = regions_of(kept, absent=("cube", "disc"))
+        assert plain.partial == ()
+        whole = mosaic([plain, one, plain, plain], first=plain, least_side=0)
+        assert whole.absent == ("disc",)
+        assert drawn_of(collate([whole], multiple=32), TEXT, **everything) == told
+
+
 def test_alignment_counts_every_query_against_a_wrong_name() -> None:
     """At logit 0 each cell costs ln 2: three queries for each column of a name that counts."""
     pairs = match((0, 0), (1, 1))
@@ -127,6 +190,69 @@ def test_alignment_counts_every_query_against_a_wrong_name() -> None:
     sure = torch.zeros(2, 3, 4)
     sure[..., 2:] = -30  # certain that they are not there
     assert alignment_cost(told, sure, pairs) == pytest.approx(cost, rel=1e-5)
+
+
+def counted_cells(batch: Batch, pairs: Matches, valid: Tensor) -> Tensor:
+    """(B, Q, K) which cells of the absent names cost anything."""
+    config = ObjectiveConfig(absent_names=True, align_modulation="bce")
+    plain = read_truths(batch, TEXT, DRAWS, pseudo_box_weight=0.0)
+    told = with_wrong_names(plain, batch, TEXT, DRAWS, config)
+    assert told.wrong is not None
+    objects, wrong = told.there.shape[1], told.wrong.texts.shape[1]
+    logits = torch.zeros(*valid.shape, objects + wrong, requires_grad=True)
+    boxes = BOXES[[0, 1, 0]].expand(len(valid), -1, -1)
+    layer = LayerOutput(torch.zeros(valid.shape), boxes, torch.zeros(*valid.shape, 8))
+    cost = LayerLosses(told, config).of_decoder(layer, valid, pairs, logits)["align"].total
+    (gradient,) = torch.autograd.grad(cost, logits)
+    return gradient[..., objects:] != 0
+
+
+def test_padding_and_an_image_that_nobody_searched_learn_of_no_wrong_name() -> None:
+    told = Target(BOXES[:1], (("star",),), absent=("disc", "cube"))
+    batch = batch_of(told, replace(told, kind="image", boxes_cxcywh=BOXES[:0], names=()))
+    valid = torch.tensor([[True, True, False], [True, True, True]])
+    cells = counted_cells(batch, match((0, 0)), valid)
+    assert cells[0].tolist() == [[True, True], [True, True], [False, False]]
+    assert not cells[1].any()
+
+
+@pytest.mark.parametrize("nameless", [(), ("unheard-of",)])
+def test_a_query_of_an_object_without_a_name_may_show_any(nameless: tuple[str, ...]) -> None:
+    batch = batch_of(Target(BOXES, (("star",), nameless), absent=("disc", "cube")))
+    cells = counted_cells(batch, match((0, 0), (1, 1)), torch.ones(1, 3, dtype=torch.bool))
+    assert cells[0].all(1).tolist() == [True, False, True]
+    assert not cells[0, 1].any()
+
+
+def test_four_images_at_once_cost_what_two_and_two_do() -> None:
+    def shows(number: int, count: int) -> Target:
+        named = tuple((MANY.names[7 * number + other],) for other in range(count))
+        absent = (MANY.names[3 * number + 25],)
+        partial = (MANY.names[7 * number],) if count else ()
+        return Target(torch.rand(count, 4) * 0.3 + 0.2, named, absent=absent, partial=partial)
+
+    torch.manual_seed(0)
+    targets = [shows(0, 2), shows(1, 0), shows(2, 3), replace(shows(3, 1), kind="image")]
+    queries, boxes = torch.randn(4, 5, 40), torch.rand(4, 5, 4) * 0.3 + 0.2
+    config = ObjectiveConfig(pseudo_negatives=9, absent_names=True, partial_names=True)
+
+    def cost(first: int, last: int) -> tuple[float, float]:
+        own = batch_of(*targets[first:last], first=first)
+        plain = read_truths(own, MANY, DRAWS, pseudo_box_weight=0.0)
+        told = with_wrong_names(plain, own, MANY, DRAWS, config)
+        assert told.texts is not None
+        assert told.wrong is not None
+        texts = torch.cat((told.texts, told.wrong.texts), 1)
+        said = queries[first:last]
+        images, pairs = told.there.nonzero().unbind(1)
+        matches = Matches(images, pairs, pairs, torch.zeros_like(pairs))
+        layer = LayerOutput(torch.zeros(said.shape[:2]), boxes[first:last], said)
+        valid = torch.ones(said.shape[:2], dtype=torch.bool)
+        align = LayerLosses(told, config).of_decoder(layer, valid, matches, said @ texts.mT)
+        return float(align["align"].total), float(align["align"].over)
+
+    halves = torch.tensor([cost(0, 2), cost(2, 4)])
+    torch.testing.assert_close(torch.tensor(cost(0, 4)), halves.sum(0))
 
 
 def test_a_free_query_may_show_a_partial_name_and_a_taken_one_may_not() -> None:
