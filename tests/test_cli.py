@@ -102,7 +102,16 @@ def test_a_wrong_command_line_ends_with_2(project: Path, arguments: tuple[str, .
     assert run_cli(project, *arguments).code == 2
 
 
-@pytest.mark.parametrize("command", [("data", "build"), ("data", "verify"), ("report",)])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("data", "build"),
+        ("data", "verify"),
+        ("report",),
+        ("data", "build", "--build", "tiny"),
+        ("data", "stats", "--build", "tiny"),
+    ],
+)
 def test_outside_a_project(tmp_path: Path, command: tuple[str, ...]) -> None:
     ended = run_cli(tmp_path, *command)
     assert ended.code == 1

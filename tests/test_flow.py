@@ -1,12 +1,14 @@
 """The flow keeps its promises: the same bytes whoever runs it, and every sample accounted for."""
 
 import errno
+import fcntl
 import math
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -265,6 +267,18 @@ with exclusive_lock(Path({str(path)!r}), what="toy"):
     process.wait()
     with exclusive_lock(path, what="toy"):
         assert path.read_text() == str(os.getpid())
+
+
+def test_a_holder_that_has_yet_to_say_who_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with path.open("w") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        told = threading.Timer(0.1, path.write_text, args=("4321",))
+        with pytest.raises(BusyError, match="toy is being built, by another process: wait"):
+            exclusive_lock(path, what="toy").__enter__()
+        told.start()
+        with pytest.raises(BusyError, match="toy is being built by process 4321: wait"):
+            exclusive_lock(path, what="toy").__enter__()
 
 
 def test_a_part_made_twice_is_one_part(tmp_path: Path) -> None:

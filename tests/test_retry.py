@@ -52,7 +52,7 @@ def test_a_folder_that_is_away_stops_the_stage_and_quarantines_nobody(tmp_path: 
     (project / "pictures").rename(project / "unmounted")
     ended = run_cli(project, "data", "build", "embed")
     assert ended.code == 1
-    assert "mend its root" in ended.err.splitlines()[-1]
+    assert "mend its `root`" in ended.err.splitlines()[-1]
     assert not (project / "datasets/tiny/embed").exists()
 
 

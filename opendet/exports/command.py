@@ -123,12 +123,11 @@ def account_of(records: ShardRecords, left_out: Counter[str], *, form: str) -> s
 
 _DROPPED = ("refused box", "broken mask", "absent, yet present")
 _SEVERAL = {
-    "absent": "names known to be absent",
-    "absent, yet present": "names said to be absent that are there",
-    "near duplicate": "marks of near duplicates",
-    "partial": "names boxed in part",
+    "absent": ("name known to be absent", "names known to be absent"),
+    "absent, yet present": ("absent name that is there", "absent names that are there"),
+    "partial": ("name boxed in part", "names boxed in part"),
 }
-"""What adding an s does not make a plural, nor a noun."""
+"""Words that an s does not make a plural, as one and as many are called."""
 
 
 def _is_dropped(what: str) -> bool:
@@ -142,7 +141,8 @@ def _listed(counts: dict[str, int]) -> str:
 
 def _counted(count: int, what: str) -> str:
     if what in _SEVERAL:
-        return f"{count} {_SEVERAL[what]}"
+        one, many = _SEVERAL[what]
+        return f"{count} {one if count == 1 else many}"
     noun, mark, rest = what, "", ""
     if what.split()[0] in ("image", "box", "comma", "character"):
         noun, mark, rest = what.partition(" ")

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from opendet.imports.options import in_options, require_known
-from opendet.imports.places import located
+from opendet.imports.places import absolute, located
 from opendet.imports.survey import Seen, survey
 from opendet.imports.texts import card_text, config_text, page_text, with_batches, with_rows
 from opendet.imports.writing import write_together
@@ -131,6 +131,7 @@ def _said_of(wanted: Wanted, card: Path) -> Iterator[None]:
     """What is wrong with a batch is wrong with an option: no person has written it into a card."""
     given = [("images", wanted.images), *wanted.files.items()]
     given += [("annotations", path) for path in wanted.annotations]
+    given = [(key, absolute(path)) for key, path in given]
     try:
         yield
     except ValueError as error:

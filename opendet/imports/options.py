@@ -32,8 +32,8 @@ def require_known(form: str, split: str) -> None:
 def in_options(said: str, given: Sequence[tuple[str, Path]], *, several: bool) -> str:
     """An error's line that names the option to mend where it named a card's key.
 
-    `given` are the paths of the command line by the card's keys; `several` is whether each of its
-    annotations makes a batch, which is named after the file.
+    `given` are the absolute paths of the command line by the card's keys; `several` is whether each
+    of its annotations makes a batch, which is named after the file.
     """
 
     def option_of(match: re.Match[str]) -> str:
@@ -49,14 +49,21 @@ def in_options(said: str, given: Sequence[tuple[str, Path]], *, several: bool) -
     said = _IN_BATCH.sub(option_of, said)
     if said.startswith("two batches are called") and not several:
         said = f"{said} with --batch"
+    if "--" not in said and (named := _named_in(said, given)):
+        said = f"{said}: mend {named}"
     return said
 
 
+def _named_in(said: str, given: Sequence[tuple[str, Path]]) -> str:
+    """The option whose path an error names, the longest of them; empty where it names none."""
+    lengths = {key: len(str(path)) for key, path in given if str(path) in said}
+    return _option(max(lengths, key=lengths.__getitem__)) if lengths else ""
+
+
 def _to_mend(said: str, given: Sequence[tuple[str, Path]]) -> str:
-    """The option whose path the error names, the longest of them; else all that have one."""
-    named = [(key, path) for key, path in given if str(path.absolute()) in said]
-    if named:
-        return _option(max(named, key=lambda one: len(str(one[1].absolute())))[0])
+    """The option whose path the error names; else all that have one."""
+    if named := _named_in(said, given):
+        return named
     return " or ".join(_distinct(_option(key) for key, _ in given))
 
 

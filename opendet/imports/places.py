@@ -18,7 +18,7 @@ def located(
     for key, path in files.items():
         if not path.exists():
             raise ValueError(f"--{key.replace('_', '-')} {path} is not there: name a file that is")
-    paths = {"images": _absolute(images), **{key: _absolute(one) for key, one in files.items()}}
+    paths = {"images": absolute(images), **{key: absolute(one) for key, one in files.items()}}
     folders = [path if path.is_dir() else path.parent for path in paths.values()]
     if form == "yolo":
         folders.append(_above_labels(paths["images"]))
@@ -26,12 +26,12 @@ def located(
     below = {key: path.relative_to(root).as_posix() for key, path in paths.items()}
     if below["images"] == ".":
         del below["images"]
-    home = _absolute(project)
+    home = absolute(project)
     shown = root.relative_to(home) if root.is_relative_to(home) else root
     return shown.as_posix(), below
 
 
-def _absolute(path: Path) -> Path:
+def absolute(path: Path) -> Path:
     """Without `..`, and with links as they are."""
     return Path(os.path.abspath(path))  # noqa: PTH100  Path.resolve would follow links
 

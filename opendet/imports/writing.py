@@ -27,6 +27,7 @@ def write_together(texts: Mapping[Path, str]) -> None:
 
 def _put_back(path: Path, content: bytes | None) -> None:
     if content is None:
-        path.unlink(missing_ok=True)
+        if path.exists():  # one below something that is no folder cannot even be unlinked
+            path.unlink()
     elif path.read_bytes() != content:
         write_durably(path, content)

@@ -25,7 +25,7 @@ def other_kind(head: bytes) -> str:
     if not lines:
         return ""
     first = lines[0].strip()
-    if first == b"[" and len(lines) > 1:
+    if first == b"[" and len(lines) > 1 and not _is_whole(lines[1]):
         return "it is one JSON list over several lines"
     values = [_begun(line) for line in lines]
     if any(isinstance(value, dict) and value.keys() & _KEYS for value in values):
@@ -35,7 +35,7 @@ def other_kind(head: bytes) -> str:
         return f"it is one JSON object over several lines{_with(whole)}"
     if isinstance(values[0], dict) and isinstance(values[0].get("images"), list):
         return f"its first object is not of one image{_with(values[0])}"
-    if values[0] is None and not any(line.strip().startswith((b"{", b"[")) for line in lines):
+    if values[0] is None and not any(line.strip().startswith(b"{") for line in lines):
         return f"its first line is no JSON, {cut(first.decode(errors='replace'))!a}"
     return ""
 
@@ -46,6 +46,14 @@ def _begun(raw: bytes) -> Any:
         return from_json(raw, allow_partial=True)
     except ValueError:
         return None
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        from_json(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _goes_on(line: bytes) -> bool:

@@ -150,7 +150,7 @@ def test_the_account_tells_what_was_written(tmp_path: Path) -> None:
     rest = Counter({"comma in a name": 2, "box doubled": 2, "near duplicate": 1, "absent": 3})
     assert account_of(records, rest, form="lvis").split("; ", 1)[1] == (
         "lvis has no place for: 3 names known to be absent, 2 commas in a name, "
-        "1 marks of near duplicates; dropped: 2 boxes doubled"
+        "1 near duplicate; dropped: 2 boxes doubled"
     )
 
 

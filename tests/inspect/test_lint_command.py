@@ -135,7 +135,7 @@ def test_what_cannot_be_looked_at_is_one_line_and_2(tmp_path: Path) -> None:
 
 COCO = {"info": {}, "images": [{"id": 1}], "annotations": []}
 OTHERS: dict[str, tuple[bytes, str]] = {
-    "README.md": (b"\n# Title\n\nText of it.\n", "its first line is no JSON, '# Title'"),
+    "README.md": (b"\n# Title\n\n[Text](of) it.\n", "its first line is no JSON, '# Title'"),
     "a.csv": (b"filename,x0\na.jpg,1\n", "its first line is no JSON, 'filename,x0'"),
     "coco.json": (json.dumps(COCO, indent=1).encode(), "one JSON object over several lines"),
     "line.json": (json.dumps(COCO).encode(), "not of one image (with info, images, annotations)"),
@@ -159,7 +159,6 @@ def test_a_file_of_another_kind_is_one_line_and_2(tmp_path: Path, name: str) -> 
 @pytest.mark.parametrize(
     "first",
     [
-        b"",
         b"{",
         b"[",
         b'{"filen',
@@ -179,7 +178,7 @@ def test_damaged_lines_are_still_looked_at(tmp_path: Path, first: bytes, alone: 
     ended = run_lint(tmp_path, "a.jsonl", "--json")
     if alone and first == b"no JSON":
         assert ended.code == 2
-    elif first != b"[" or alone:
+    else:
         assert ended.code == 1
         assert json.loads(ended.out)["errors"] >= 1
 
