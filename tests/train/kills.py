@@ -8,7 +8,11 @@ from collections.abc import Callable
 
 
 def kill_until_done(train: Callable[[], object], rng: random.Random, longest: float) -> int:
-    """Train in children, each killed after at most `longest` seconds; how many were killed."""
+    """Train in children, each killed after at most `longest` seconds; how many were killed.
+
+    Each gets a little longer than the one before: the child of a large process begins so slowly
+    that it might never come to its next checkpoint.
+    """
     kills = 0
     while True:
         child = os.fork()
@@ -22,3 +26,4 @@ def kill_until_done(train: Callable[[], object], rng: random.Random, longest: fl
             return kills
         assert status == signal.SIGKILL
         kills += 1
+        longest *= 1.1
