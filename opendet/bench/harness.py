@@ -55,16 +55,13 @@ def paired(
     """Arm minus other, seed by seed: the mean, and whether it reaches the goal.
 
     It must also be more than two standard errors above 0, unless the goal only bounds a loss
-    (`allowing`: "not lower than"). One seed tells no error, so nobody knows yet.
+    (`allowing`: "not lower than").
     """
     mean, error = mean_and_error([a - b for a, b in zip(arm, other, strict=True)])
-    spread = f"error {error:.2g}, {len(arm)} seeds" if len(arm) > 1 else "1 seed"
-    detail = f"{fmean(arm):.4g} against {fmean(other):.4g}; {spread}"
+    detail = f"{fmean(arm):.4g} against {fmean(other):.4g}; error {error:.2g}, {len(arm)} seeds"
     if goal is None:
         return Row(metric, mean, detail=detail)
-    holds = None
-    if allowing or len(arm) > 1:
-        holds = mean >= goal and (allowing or mean > 2 * error)
+    holds = mean >= goal and (allowing or mean > 2 * error)
     return Row(metric, mean, f">= {goal:g}" + ("" if allowing else ", > 2 errors"), holds, detail)
 
 
