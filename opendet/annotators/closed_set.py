@@ -109,11 +109,6 @@ class ClosedSet:
         self._names = _names(config, self._detector)
 
     @property
-    def _at_once(self) -> int:
-        """Images in a batch: on a CPU one, for a batch of others would change its last digits."""
-        return 1 if chosen_device(self._config.device) == "cpu" else self._config.batch_size
-
-    @property
     def name(self) -> str:
         """The file's name without its ending, the folder's name, or the name on the hub."""
         path = Path(self._config.model).expanduser()
@@ -140,7 +135,7 @@ class ClosedSet:
         found: list[list[Found]] = [[] for _ in images]
         for numbers in groups.values():
             alike = [images[number] for number in numbers]
-            answers = in_batches(alike, self._at_once, self._answers)
+            answers = in_batches(alike, self._config.batch_size, self._answers)
             for number, answer in zip(numbers, answers, strict=True):
                 found[number] = answer
         return found

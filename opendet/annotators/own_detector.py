@@ -47,6 +47,7 @@ class Own:
         """Raises ValueError, in one line, for a folder that is no whole model."""
         self._config = config
         self._detector, self._device, self._sha256 = _load(config)
+        self._revision = folder_digest(Path(config.model).expanduser())
         if not self._sha256.startswith(config.revision or ""):
             raise ValueError(
                 f"{KEY}: the weights of {config.model} have sha256 {self._sha256[:12]}..., not the "
@@ -62,7 +63,7 @@ class Own:
     @property
     def revision(self) -> str:
         """What its folder holds: the weights, and how it resizes and names."""
-        return folder_digest(Path(self._config.model).expanduser())
+        return self._revision
 
     def find(
         self,

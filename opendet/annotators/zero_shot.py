@@ -94,17 +94,12 @@ class Question:
 
 
 class ZeroShot:
-    """A loaded detector. An answer does not hang on what else is in the batch."""
+    """A loaded detector. An answer hangs on what else is in the batch by its last digits alone."""
 
     def __init__(self, config: ZeroShotConfig) -> None:
         """Raises ValueError, in one line, where there is no such model."""
         self._config = config
         self._family, self._revision = _load(config)
-
-    @property
-    def _at_once(self) -> int:
-        """Images in a batch: on a CPU one, for a batch of others would change its last digits."""
-        return 1 if chosen_device(self._config.device) == "cpu" else self._config.batch_size
 
     @property
     def name(self) -> str:
@@ -127,7 +122,7 @@ class ZeroShot:
         assert len(images) == len(names), f"{len(images)} images, {len(names)} lists of names"
         found: list[list[Found]] = [[] for _ in images]
         for questions in self._alike(images, names):
-            answers = in_batches(questions, self._at_once, self._answers)
+            answers = in_batches(questions, self._config.batch_size, self._answers)
             for question, answer in zip(questions, answers, strict=True):
                 found[question.number] += answer
         # an image that was asked in pieces has one list from each

@@ -5,19 +5,14 @@ The annotator errs in known ways (`imperfect`), on the scenes that it labels and
 the same chances; `student` says how the detector learns from what it said.
 """
 
-import hashlib
-import multiprocessing
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from statistics import fmean
 from typing import Any
 
 from opendet.bench.harness import Place, Row, paired
 from opendet.bench.imperfect import Thresholds
+from opendet.bench.processes import run_units
 from opendet.bench.student import Lesson, teach_student
-from opendet.console import dress_logging
-from opendet.files import canonical_json
 
 SEEDS = (0, 1, 2)
 OWL_ST = Thresholds(box=0.1, image=0.3)
@@ -74,36 +69,9 @@ def thresholds_compared(first: Sequence[Result], strict: Sequence[Result]) -> It
         )
 
 
-def learn(lessons: Sequence[Lesson], place: Place) -> dict[Lesson, Result]:
-    """The results that there was time for, begun in their order, one process on each core."""
-    cores = len(os.sched_getaffinity(0))
-    spawn = multiprocessing.get_context("spawn")
-    with (
-        ProcessPoolExecutor(cores, spawn, initializer=dress_logging) as processes,
-        ThreadPoolExecutor(cores) as threads,
-    ):
-        try:
-            waiting = [threads.submit(_unit, lesson, place, processes) for lesson in lessons]
-            results = [one.result() for one in waiting]
-        except BaseException:
-            threads.shutdown(wait=False, cancel_futures=True)
-            for child in multiprocessing.active_children():
-                child.terminate()  # its checkpoint is where the next run goes on
-            raise
-    told = zip(lessons, results, strict=True)
-    return {lesson: result for lesson, result in told if result is not None}
-
-
-def _unit(lesson: Lesson, place: Place, processes: ProcessPoolExecutor) -> dict[str, Any] | None:
-    settings = lesson.settings()
-    name = hashlib.sha256(canonical_json(settings).encode()).hexdigest()[:16]
-
-    def work() -> dict[str, Any]:
-        folder = place.folder / f"run-{name}"
-        return processes.submit(teach_student, lesson, folder, place.device).result()
-
-    result: dict[str, Any] | None = place.unit(settings, VERSION, work, what=lesson.title)
-    return result
+def learn(lessons: Sequence[Lesson], place: Place) -> dict[Lesson, dict[str, Any]]:
+    """The results that there was time for."""
+    return run_units(lessons, teach_student, place, version=VERSION)
 
 
 def _mean(metric: str, results: Sequence[Result], group: str, score: str) -> Row:

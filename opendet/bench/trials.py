@@ -1,17 +1,11 @@
-"""Many training runs, as many at a time as there are cores, each one a kept unit of a bench."""
+"""The outcomes of many training runs, each a kept unit of a bench."""
 
-import hashlib
-import multiprocessing
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 from opendet.bench.harness import Place
+from opendet.bench.processes import run_units
 from opendet.bench.trial import Point, Trial, run_trial
-from opendet.console import dress_logging
-from opendet.files import canonical_json
 
 VERSION = "1"
 """Raise it when the world, the judge or the training changes so much that kept runs no longer stand
@@ -40,34 +34,8 @@ def run_trials(trials: Sequence[Trial], place: Place) -> dict[Trial, Outcome]:
 
     Each trains on one thread, in a process of its own.
     """
-    cores = len(os.sched_getaffinity(0))
-    spawn = multiprocessing.get_context("spawn")
-    with (
-        ProcessPoolExecutor(cores, spawn, initializer=dress_logging) as processes,
-        ThreadPoolExecutor(cores) as threads,
-    ):
-        try:
-            waiting = [threads.submit(_unit, trial, place, processes) for trial in trials]
-            results = [one.result() for one in waiting]
-        except BaseException:
-            threads.shutdown(wait=False, cancel_futures=True)
-            for child in multiprocessing.active_children():
-                child.terminate()  # its checkpoint is where the next run goes on
-            raise
+    results = run_units(trials, run_trial, place, version=VERSION)
     return {
         trial: Outcome(tuple(result["curve"]), result["parameters"], result["code"])
-        for trial, result in zip(trials, results, strict=True)
-        if result is not None
+        for trial, result in results.items()
     }
-
-
-def _unit(trial: Trial, place: Place, processes: ProcessPoolExecutor) -> dict[str, Any] | None:
-    settings = trial.settings()
-    name = hashlib.sha256(canonical_json(settings).encode()).hexdigest()[:16]
-
-    def work() -> dict[str, Any]:
-        folder = place.folder / f"run-{name}"
-        return processes.submit(run_trial, trial, folder, place.device).result()
-
-    result: dict[str, Any] | None = place.unit(settings, VERSION, work, what=trial.title)
-    return result

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from opendet.annotators.detection import Found
 from opendet.annotators.finders import FinderConfig, is_told_names, load_finder
+from opendet.annotators.model_folder import chosen_device
 from opendet.annotators.queries import QueriesConfig
 from opendet.annotators.segment import SegmentConfig, Segmenter
 from opendet.annotators.suppression import Merged, suppress
@@ -76,8 +77,10 @@ class RememberedFinder:
         """Raises ValueError, in one line, where there is no such model."""
         self._config = config
         self._finder = load_finder(config)
+        self._on_cpu = chosen_device(config.device) == "cpu"
+        self._by = Provenance(self._finder.name, self._finder.revision)
         how = config.model_dump(mode="json", exclude=_AFTERWARDS)
-        kind = {"answers": "boxes", "name": self._finder.name, "revision": self._finder.revision}
+        kind = {"answers": "boxes", "name": self._by.model, "revision": self._by.revision}
         self._memory = Memory(place, {**kind, "asked": how, "reading": READING})
 
     def regions(
@@ -102,8 +105,9 @@ class RememberedFinder:
         return [tuple(map(self._region, above_thresholds(one, self._config))) for one in seen]
 
     def _find(self, questions: Sequence[tuple[Sample, tuple[str, ...]]]) -> list[list[Found]]:
-        # An image in tiles is a batch of its own: those of many would not fit into memory.
-        size = 1 if self._config.tile else max(1, len(questions))
+        # On a CPU each image is asked about alone: in a batch its last digits would hang on which
+        # others the store does not know yet. In tiles those of many would not fit into memory.
+        size = 1 if self._on_cpu or self._config.tile else max(1, len(questions))
         return [
             [rounded(thing) for thing in found]
             for start in range(0, len(questions), size)
@@ -122,7 +126,7 @@ class RememberedFinder:
         )
 
     def _region(self, thing: Merged) -> Region:
-        by = Provenance(self._finder.name, self._finder.revision, score=thing.score)
+        by = replace(self._by, score=thing.score)
         return Region(
             thing.box_xyxy,
             by,
