@@ -15,9 +15,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
+from opendet.curate.ordered_map import OrderedMap, map_on_threads
 from opendet.manifest import FileStamp, PartCommit
 from opendet.poison import MAX_UNEXPLAINED_DEATHS, Job
 from opendet.shard_run import make_part, make_whole, run_shard
@@ -26,6 +28,9 @@ from opendet.work import WorkFolder
 
 # Seconds that actors may wait for a place before a line says so.
 PLACE_SECONDS = 60.0
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
@@ -283,6 +288,60 @@ def make_whole_on_ray(
             f"{stage}: its process died, each time that Ray began it: look at the machine's memory"
         ) from error
     return files
+
+
+@contextmanager
+def ordered_map(actors: int, address: str = "", *, threads: int = 1) -> Iterator[OrderedMap]:
+    """A map over Ray for the block; over threads of this process where there are no actors."""
+    if actors == 0:
+        yield partial(map_on_threads, threads=threads)
+    else:
+        with ray_session(actors, address):
+            yield partial(map_on_ray, workers=actors)
+
+
+def map_on_ray(function: Callable[[T], R], items: Sequence[T], *, workers: int) -> Iterator[R]:
+    """The function of each item, in the items' order, from at most so many processes at once.
+
+    Each works on one thread, so that what it makes hangs on its item alone. One that dies is begun
+    anew by Ray; what the function raises is raised here.
+    """
+    import ray
+
+    remote: Any = ray.remote(num_cpus=1)(_on_one_thread)
+    what = ray.put(function)
+    running: list[Any] = []
+    begun: deque[Any] = deque()
+    for item in items:
+        if len(running) == workers:
+            _, running = ray.wait(running, num_returns=1)
+        running.append(remote.remote(what, item))
+        begun.append(running[-1])
+        while begun and begun[0] not in running:
+            yield _answer(begun.popleft())
+    while begun:
+        yield _answer(begun.popleft())
+
+
+def _on_one_thread(function: Callable[[T], R], item: T) -> R:
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        return function(item)
+
+
+def _answer(promised: Any) -> Any:
+    import ray
+    from ray.exceptions import RayTaskError
+
+    try:
+        return ray.get(promised)
+    except RayTaskError as error:
+        raise error.cause from None
+    except _deaths() as error:
+        raise ChildProcessError(
+            "a worker of Ray died, each time that it began: look at the machine's memory"
+        ) from error
 
 
 def _deaths() -> tuple[type[Exception], ...]:

@@ -11,12 +11,16 @@ import typer
 from opendet import __version__
 from opendet.answers.command import show_answers
 from opendet.console import FAILED, exit_code_of, say_wrong
+from opendet.detect_command import detect_images
 from opendet.evaluation.annotator_command import judge_annotated
 from opendet.evaluation.judge_command import judge_results
 from opendet.exports.command import export_data
 from opendet.imports.command import import_data
 from opendet.inspect.lint_command import lint_data
+from opendet.label_value_command import loop_data
+from opendet.pools.command import pool
 from opendet.programs import run_programs
+from opendet.vocabulary_command import write_names
 
 if TYPE_CHECKING:
     from opendet.build import Build
@@ -53,6 +57,7 @@ data = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(data, name="data")
+app.add_typer(pool, name="pool")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -247,55 +252,6 @@ def why(
 
 
 @app.command()
-def detect(
-    images: Annotated[list[Path], typer.Argument(help="Image files: JPEG, PNG or WebP.")],
-    model: Annotated[Path | None, typer.Option(help="A model's folder; else the build's.")] = None,
-    build: BuildName = "",
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Where drawings go; else detections/, and with --json nowhere."),
-    ] = None,
-    min_score: Annotated[
-        float, typer.Option(min=0, max=1, help="Objects less sure than this are left out.")
-    ] = 0.3,
-    as_json: AsJson = False,
-) -> None:
-    """Find objects and name them: drawn into OUT/<stem>.png, or as JSON, a line per image.
-
-    [cyan]opendet detect photo.jpg[/cyan]
-
-    [cyan]opendet detect folder/*.jpg --model my-model --json > found.jsonl[/cyan]
-    """
-    from opendet.files import require_folder_place
-
-    out = out or (None if as_json else Path("detections"))
-    if out:
-        require_folder_place(out)
-    folder = model or _trained_model(build)
-    from opendet.draw import draw_detections
-    from opendet.predict import Detector
-    from opendet.predict_config import PredictConfig
-    from opendet.predict_files import Unseen, detect_files, drawing_paths, seen_json
-
-    detector = Detector.load(folder, PredictConfig(score_threshold=min_score))
-    targets = drawing_paths(images, out) if out else [None] * len(images)
-    broken = 0
-    for seen, target in zip(detect_files(detector, images), targets, strict=True):
-        if isinstance(seen, Unseen):
-            broken += 1
-            say_wrong(f"{seen.path}: {seen.why}")
-            continue
-        if target:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            draw_detections(seen.image, seen.detections).save(target)
-        if as_json:
-            typer.echo(seen_json(seen))
-        else:
-            _tell(seen.path, [names[0] for names in seen.detections.names], target)
-    _end(FAILED if broken else 0)
-
-
-@app.command()
 def doctor() -> None:
     """Look whether this machine and this project have all that Open-Det needs.
 
@@ -314,7 +270,10 @@ data.command("export")(export_data)
 data.command("import")(import_data)
 data.command("judge")(judge_annotated)
 data.command("lint")(lint_data)
+data.command("loop")(loop_data)
+app.command("detect")(detect_images)
 app.command("judge")(judge_results)
+app.command("vocabulary")(write_names)
 
 
 # --- what the commands share
@@ -339,24 +298,6 @@ def _dvc_runs(build: "Build") -> bool:
     from opendet.build import chosen_build
 
     return Path("dvc.yaml").is_file() and build.name == chosen_build(build.root)
-
-
-def _trained_model(build: str) -> Path:
-    opened = _opened(build)
-    folder = opened.stage_folder("train") / "model"
-    if not folder.is_dir():
-        raise ValueError(
-            f"the build {opened.name} has no model yet: make one with `opendet data build --until "
-            "train`, or name one with --model"
-        )
-    return folder
-
-
-def _tell(path: Path, names: list[str], target: Path | None) -> None:
-    from opendet.inspect.tables import show
-
-    drawn = f" -> {target}" if target else ""
-    show(f"{path}: {', '.join(names) or 'nothing found'}{drawn}")
 
 
 def _end(code: int) -> None:

@@ -86,6 +86,42 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _names_have_their_clip(self) -> Self:
+        if self.detector.semantics == "prototypes" and self.text.tower != "build":
+            raise ValueError(
+                "detector.semantics: prototypes reads names by the CLIP that made the pool: leave "
+                f"text.tower at build, not {self.text.tower}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _regions_keep_their_numbers(self) -> Self:
+        """Crop vectors and signals are found by a region's place in its record."""
+        if not self.shards.keep_refused and (
+            self.detector.semantics == "prototypes" or self.train.signals
+        ):
+            asks = "train.signals" if self.train.signals else "detector.semantics: prototypes"
+            raise ValueError(
+                f"shards.keep_refused: false numbers regions anew, and {asks} finds them by "
+                "their number: leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _captions_stay_true(self) -> Self:
+        if self.objective.llmdet.used and self.loader.flip:
+            raise ValueError(
+                f"loader.flip {self.loader.flip:g} mirrors images, and not what their captions say "
+                "of left and right: set it to 0 with objective.llmdet"
+            )
+        if self.objective.llmdet.used and self.loader.crop:
+            raise ValueError(
+                f"loader.crop {self.loader.crop:g} cuts away what captions tell of: set it to 0 "
+                "with objective.llmdet"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _beliefs_have_a_verifier(self) -> Self:
         """A rule over beliefs that nobody measures would refuse every region."""
         judge = self.verify.annotator

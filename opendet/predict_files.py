@@ -5,10 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
-from opendet.predict import Detections, Detector
+from opendet.detections import Detections
+from opendet.predict_masks import Asked
 from opendet.sources.images import decode_upright, inspect_image
 from opendet.sources.listing import RefusedError, printable
 
@@ -35,7 +37,7 @@ class Unseen:
 
 
 def detect_files(
-    detector: Detector, paths: Sequence[Path], *, at_once: int = 8
+    detector: Asked, paths: Sequence[Path], *, at_once: int = 8
 ) -> Iterator[Seen | Unseen]:
     """What is in each of the files, in their order; `at_once` images are in memory together."""
     waiting = iter(paths)
@@ -69,19 +71,25 @@ def open_image(path: Path) -> Image.Image | Unseen:
 
 
 def seen_json(seen: Seen) -> str:
-    """One line: file, width, height, and objects with box_xyxy (pixels), score and names."""
-    found = seen.detections
-    objects = [
-        {
-            "box_xyxy": [round(side, 2) for side in found.boxes_xyxy[place].tolist()],
-            "score": round(float(found.scores[place]), 4),
-            "names": found.names[place],
-        }
-        for place in range(len(found))
-    ]
+    """One line: file, width, height, and objects with box_xyxy (pixels), score and names; where
+    masks were drawn, each with its segmentation too, COCO's `{size, counts}` or null."""
+    objects = [_object(seen, place) for place in range(len(seen.detections))]
     width, height = seen.image.size
     value = {"file": printable(str(seen.path)), "width": width, "height": height}
     return json.dumps({**value, "objects": objects})
+
+
+def _object(seen: Seen, place: int) -> dict[str, Any]:
+    found = seen.detections
+    value = {
+        "box_xyxy": [round(side, 2) for side in found.boxes_xyxy[place].tolist()],
+        "score": round(float(found.scores[place]), 4),
+        "names": found.names[place],
+    }
+    if found.masks is None:
+        return value
+    code, size_hw = found.masks[place], [seen.image.height, seen.image.width]
+    return {**value, "segmentation": {"size": size_hw, "counts": code} if code else None}
 
 
 def drawing_paths(paths: Iterable[Path], folder: Path) -> list[Path]:

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 BoxXYXY = tuple[float, float, float, float]
 
 NAME_REFUSALS = frozenset(
-    {"no name", "disagrees", "not judged", "name judged wrong", "called otherwise"}
+    {
+        *("no name", "disagrees", "not judged", "name judged wrong", "called otherwise"),
+        *("contradicted by training", "not learned by training"),
+    }
 )
 """Reasons of the stage `filter` that speak against a region's name and not against its box."""
 

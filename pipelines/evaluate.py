@@ -8,10 +8,10 @@ from opendet.build import Build
 from opendet.data.dataset import EvaluationSet
 from opendet.entry import stage_main
 from opendet.evaluation.evaluate import evaluate
+from opendet.evaluation.namers import judged_detector
 from opendet.evaluation.predictions import write_predictions
 from opendet.evaluation.tiers import count_names, tiers_by_count, truth_labels
-from opendet.predict import Detector
-from opendet.predict_config import PredictConfig
+from opendet.predict_masks import masking, weights_of
 from opendet.shard_set import ShardSet
 from opendet.sources.scenes import SceneVocabulary
 from opendet.train.text_tower import tower_of
@@ -22,27 +22,26 @@ def main(build: Build) -> None:
     inputs = build.stamps("shards", "clip", "train")
 
     def make(folder: Path) -> Mapping[str, Any]:
-        asked = PredictConfig(
-            score_threshold=config.score_threshold,
-            max_objects=config.max_detections,
-            beams=config.beams,
-        )
-        detector = Detector.load(build.stage_folder("train") / "model", asked)
         cache = build.work("text", "towers").root
         tower, template = tower_of(build.stage_folder("clip"), build.config.text, cache=cache)
+        tiers = tiers_of(build)
+        model = build.stage_folder("train") / "model"
+        loaded = judged_detector(model, config, list(tiers), tower, template)
+        detector = masking(loaded, config.masks, "evaluate.masks")
         samples = EvaluationSet(ShardSet.open(build.stage_folder("shards"), split=config.split))
         judged = evaluate(
             detector.detect,
             samples.samples(),
             tower.encode_texts,
-            tiers_of(build),
+            tiers,
             config,
             taught_as=template,
         )
         write_predictions(folder / "predictions.parquet", judged.predictions)
         return dict(judged.metrics["evaluate"])
 
-    fingerprint = build.fingerprint("evaluate", config, build.config.text)
+    models = weights_of(config.masks)
+    fingerprint = build.fingerprint("evaluate", config, build.config.text, models=models)
     build.run_whole("evaluate", fingerprint, inputs=inputs, make=make)
 
 

@@ -11,6 +11,7 @@ from opendet.entry import stage_main
 from opendet.train.distributed import follows
 from opendet.train.launch import Job, crew, follower_main
 from opendet.train.recipe import Recipe
+from opendet.train.semantic_sources import SemanticSources
 from opendet.train.start import content_of
 
 
@@ -21,6 +22,8 @@ def main(build: Build) -> None:
         def make(folder: Path) -> Mapping[str, Any]:
             shutil.copytree(train_all(), folder / "model")
             shutil.copy(job.work_folder / "series.csv", folder)
+            if build.config.train.signals:
+                shutil.copy(job.work_folder / "signals.parquet", folder)
             metrics: dict[str, Any] = json.loads((job.work_folder / "metrics.json").read_text())
             return dict(metrics["train"])
 
@@ -31,7 +34,8 @@ def job_of(build: Build) -> tuple[Job, str, dict[str, str]]:
     """What is to be trained, where, the stage's fingerprint, and what the model is made from."""
     config = build.config
     recipe = Recipe(config.train, config.loader, config.detector, config.namer, config.objective)
-    inputs = build.stamps("shards", "clip")
+    semantics = semantics_of(build)
+    inputs = build.stamps("shards", "clip", *(("prototypes", "embed") if semantics else ()))
     start_content = content_of(config.train.start_from)
     if config.train.start_from:
         inputs["start_from"] = start_content
@@ -40,8 +44,15 @@ def job_of(build: Build) -> tuple[Job, str, dict[str, str]]:
     work_folder = build.work("train", fingerprint).root / run
     shards, clip = build.stage_folder("shards"), build.stage_folder("clip")
     cache = build.work("text", "towers").root
-    job = Job(recipe, shards, clip, config.text, cache, work_folder, start_content)
+    job = Job(recipe, shards, clip, config.text, cache, work_folder, start_content, semantics)
     return job, fingerprint, inputs
+
+
+def semantics_of(build: Build) -> SemanticSources | None:
+    """For a detector with a prototype head: the pool, and CLIP's vectors of the regions."""
+    if build.config.detector.semantics == "none":
+        return None
+    return SemanticSources(build.stage_folder("prototypes"), build.stage_folder("embed"))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,12 @@ import pytest
 import yaml
 
 from opendet.config import Config, load_config
+from opendet.evaluation.open_vocabulary import ov_coco_split
 from opendet.model.config import BackboneConfig, DetectorConfig
+from opendet.model.detector import OpenDetector
+from opendet.model.no_namer import NoNamer
 from opendet.sources.card import read_card
+from tests.model.naming_worlds import known_axes
 from tests.model.worlds import build_detector
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,3 +98,43 @@ def test_its_detector_builds(build: str) -> None:
     detector = build_detector(config)
     assert len(detector.decoder.layers) == 6
     assert detector.config.cross_layers == (0 if "generateu" in build else 4)
+
+
+def test_ov_coco_teaches_boxes_of_base_names_and_knows_the_novel_ones() -> None:
+    """DeCo-DETR's numbers, and the generalised setting: the 17 are known by name alone."""
+    config, split = _config("deco_detr_ov_coco"), ov_coco_split()
+    assert config.objective.deco.novel_names == split["novel"]
+    base, val = read_card(ROOT / "datasets" / "deco_detr_ov_coco" / "source.yaml").batches
+    assert (base.split, val.split) == ("train", "val")
+    assert base.annotations == "annotations/instances_train2017_base48.json"
+    assert base.root == read_card(ROOT / "datasets" / "deco_pool_coco" / "source.yaml").root
+    deco, head = config.objective.deco, config.detector.prototypes
+    assert (deco.momentum, deco.teacher_temperature, head.temperature) == (0.99, 0.07, 0.07)
+    assert (config.detector.layers, config.detector.heads, config.detector.queries) == (6, 8, 2000)
+    assert config.detector.backbone.name.startswith("resnet50")
+    assert 8 * config.loader.batch_size == 64
+    assert (config.detector.semantics, head.gradient) == ("prototypes", "isolated")
+
+
+def test_ov_coco_reads_the_pool_that_is_linked_beside_it() -> None:
+    """The same CLIP, asked in the same way, and the same clusters."""
+    ours, pool = _config("deco_detr_ov_coco"), _config("deco_pool_coco")
+    assert ours.clip == pool.clip
+    assert ours.prototypes == pool.prototypes
+    assert ours.text == pool.text
+
+
+def test_the_ov_coco_detector_builds_without_a_text_encoder() -> None:
+    """At a toy's sizes, but with its own switches: no T5, no aligner, a prototype head."""
+    config = _config("deco_detr_ov_coco")
+    toy = config.detector.model_dump() | SMALL
+    toy["prototypes"] |= {"predictor_heads": 2}
+    detector = OpenDetector(
+        DetectorConfig.model_validate(toy),
+        NoNamer(config.namer, 16),
+        known_axes(("cat", "dog", "cow", "bus")),
+    )
+    assert not [name for name, _ in detector.named_parameters() if name.startswith("namer.")]
+    assert len(detector.aligners) == 0
+    assert detector.prototypes is not None
+    assert detector.prototypes.names == ("cat", "dog", "cow", "bus")

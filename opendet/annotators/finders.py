@@ -12,9 +12,17 @@ from opendet.annotators.detection import Finder
 from opendet.annotators.onnx_detector import Onnx, OnnxConfig
 from opendet.annotators.own_detector import Own, OwnConfig
 from opendet.annotators.zero_shot import ZeroShot, ZeroShotConfig
+from opendet.vl_sam.config import VlSamConfig
+from opendet.vl_sam.method import VlSam
 
 FinderConfig = Annotated[
-    ZeroShotConfig | ClosedSetConfig | OnnxConfig | OwnConfig | ConceptsConfig | BoxSpeakerConfig,
+    ZeroShotConfig
+    | ClosedSetConfig
+    | OnnxConfig
+    | OwnConfig
+    | ConceptsConfig
+    | BoxSpeakerConfig
+    | VlSamConfig,
     Field(discriminator="annotator"),
 ]
 """One detector; `annotator` says which of them."""
@@ -35,6 +43,8 @@ def load_finder(config: FinderConfig) -> Finder:
             return Concepts(config)
         case BoxSpeakerConfig():
             return BoxSpeaker(config)
+        case VlSamConfig():
+            return VlSam(config)
 
 
 def is_told_names(config: FinderConfig) -> bool:

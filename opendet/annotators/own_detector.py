@@ -10,12 +10,14 @@ from opendet.annotators.batching import in_batches
 from opendet.annotators.detection import FinderSection, Found
 from opendet.annotators.scored_boxes import LEAST_SIDE
 from opendet.annotators.weights import folder_digest
+from opendet.predict_config import PredictConfig
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from opendet.detections import Detections
     from opendet.model.outputs import DetectorOutput
-    from opendet.predict import Detections, Detector
+    from opendet.predict import Detector
 
 KEY = "regions.detectors"
 EXPORTED = "model"
@@ -38,6 +40,11 @@ class OwnConfig(FinderSection):
     for as many as it was trained with."""
     naming_batch: int = Field(default=256, ge=1)
     """Things that are named at once."""
+    namer: Literal["auto", "t5", "prototypes", "cascade"] = "auto"
+    """Who names, as in `opendet detect`; with `prototypes` a score is that there is a thing times
+    how likely its name is."""
+    unsure_below: float = Field(default=0.6, ge=0, le=1)
+    """Of `cascade`: names of prototypes that are at most so likely are left to the T5."""
 
 
 class Own:
@@ -80,15 +87,15 @@ class Own:
         bf16 = self._config.dtype == "bfloat16"
         with torch.autocast(self._device, torch.bfloat16, enabled=bf16):
             said = self._detector.detect(images)
-        return [_founds(one) for one in said]
+        return [_founds(one, self._config.floor) for one in said]
 
 
-def _founds(said: "Detections") -> list[Found]:
+def _founds(said: "Detections", floor: float) -> list[Found]:
     columns = said.boxes_xyxy.tolist(), said.scores.tolist(), said.names
     return [
         Found((x0, y0, x1, y1), named[0], score)
         for (x0, y0, x1, y1), score, named in zip(*columns, strict=True)
-        if min(x1 - x0, y1 - y0) >= LEAST_SIDE
+        if score >= floor and min(x1 - x0, y1 - y0) >= LEAST_SIDE
     ]
 
 
@@ -96,32 +103,34 @@ def _load(config: OwnConfig) -> tuple["Detector", str, str]:
     """The detector, the kind of device that it is on, and the sha256 of its weights."""
     import torch
 
-    from opendet.devices import named_device
     from opendet.predict import Detector
-    from opendet.predict_config import PredictConfig
-    from opendet.train.export import load_detector, read_card
+    from opendet.train.export import read_card
 
     folder = Path(config.model).expanduser()
     if not config.model or not folder.is_dir():
         raise ValueError(f"{KEY}: there is no folder {config.model!r}: name a trained model's")
-    asked = PredictConfig(
+    try:
+        detector = Detector.load(folder, _asked(config))
+    except ValueError as error:
+        raise ValueError(f"{KEY}: {error}") from error
+    device = next(detector.network.parameters()).device
+    if device.type == "cpu":
+        torch.set_num_threads(1)  # any number of actors gives the same answers
+    detector.network.register_forward_hook(lambda _, __, output: _require_numbers(output))
+    return detector, device.type, read_card(folder).weights.sha256
+
+
+def _asked(config: OwnConfig) -> PredictConfig:
+    return PredictConfig(
         score_threshold=config.floor,
         max_objects=config.most,
         beams=config.beams,
         batch_size=config.batch_size,
         naming_batch=config.naming_batch,
         device=config.device,
+        namer=config.namer,
+        unsure_below=config.unsure_below,
     )
-    try:
-        card, network = read_card(folder), load_detector(folder)
-        device = named_device(config.device)
-    except ValueError as error:
-        raise ValueError(f"{KEY}: {error}") from error
-    if device.type == "cpu":
-        torch.set_num_threads(1)  # any number of actors gives the same answers
-    network.register_forward_hook(lambda _, __, output: _require_numbers(output))
-    detector = Detector(network, card.resize, asked, device)
-    return detector, device.type, card.weights.sha256
 
 
 def _require_numbers(output: "DetectorOutput") -> None:

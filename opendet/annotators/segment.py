@@ -5,6 +5,7 @@ code in the image's own size.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -56,14 +57,53 @@ class SegmentConfig(Section):
     """Least IoU with the true mask that the model predicts for a mask of its own."""
 
 
+@dataclass(frozen=True, slots=True)
+class PointPair:
+    """A prompt of two points: pixels, counted from the middle of the image's first one."""
+
+    inside_xy: tuple[float, float]
+    """In the thing."""
+    outside_xy: tuple[float, float]
+    """Beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A mask, and what asks the model to draw it once more."""
+
+    code: str
+    """COCO's compressed run-length code in the image's size; never of an empty mask."""
+    score: float
+    """The IoU with the true mask that the model predicts, in [0, 1]."""
+    prompt: "Tensor"
+    """(h, w) logits, on the model's device and of its own size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """An image that the model has looked at, to be asked about as often as one likes."""
+
+    size_wh: tuple[int, int]
+    """Pixels of the image."""
+    features: tuple["Tensor", ...]
+    """(1, D, h, w) of each level, the coarsest last."""
+    sizes: tuple[Any, ...]
+    """What the processor needs to bring masks to the image's size."""
+    scale_xy: tuple[float, float]
+    """Pixels of the model's input for one of the image."""
+
+
 class Segmenter:
     """A loaded model. It knows boxes and points, no names."""
 
-    def __init__(self, config: SegmentConfig, key: str = "regions.masks") -> None:
-        """`key` is the config's place; raises ValueError, in one line, where there is no model."""
+    def __init__(
+        self, config: SegmentConfig, key: str = "regions.masks", *, knob: str = ""
+    ) -> None:
+        """`key` is the config's place, `knob` that of the model's name if it is no `<key>.model`;
+        raises ValueError, in one line, where there is no model."""
         self._config = config
         self._device = chosen_device(config.device)
-        self._processor, self._model = _load(config, self._device, key)
+        self._processor, self._model = _load(config, self._device, knob or f"{key}.model")
         self._revision = weights_of(config.model, config.revision, self._model)
 
     @property
@@ -101,6 +141,79 @@ class Segmenter:
         }
         return self._masks(image, prompts, len(points), several=True)
 
+    def look(self, image: "Image") -> Looked:
+        """An RGB image, embedded."""
+        import torch
+
+        inputs = self._processor(images=image, return_tensors="pt")
+        with torch.inference_mode():
+            pixels = inputs["pixel_values"].to(self._device, self._model.dtype)
+            features = self._model.get_image_embeddings(pixels)
+        # SAM fits the longer side and pads; the later ones stretch the image to a square.
+        square = [self._processor.target_size] * 2
+        height, width = inputs.get("reshaped_input_sizes", [square])[0]
+        return Looked(
+            image.size,
+            (features,) if isinstance(features, torch.Tensor) else tuple(features),
+            tuple(inputs[key] for key in SIZES if key in inputs),
+            (float(width) / image.width, float(height) / image.height),
+        )
+
+    def draw(
+        self, looked: Looked, pairs: Sequence[PointPair], again: "Sequence[Tensor]" = ()
+    ) -> list[Drawn | None]:
+        """A mask for each pair of points, in order, as `segment` has them; of three readings of a
+        pair the surest.
+
+        `again` are the prompts of masks that were drawn for the same pairs: each is drawn anew.
+        Raises ValueError where one of them has another size than the model draws.
+        """
+        import torch
+
+        side = 4 * looked.features[-1].shape[-1]
+        for mask in again:
+            if mask.shape != (side, side):
+                raise ValueError(
+                    f"a mask of {' x '.join(map(str, mask.shape))} is no prompt: {self.name} takes "
+                    f"{side} x {side}, as the prompts of what it draws are"
+                )
+        assert not again or len(again) == len(pairs), f"{len(again)} masks, {len(pairs)} pairs"
+        if not pairs:
+            return []
+        points = torch.tensor([[one.inside_xy, one.outside_xy] for one in pairs])  # (N, 2, 2)
+        points = (points * torch.tensor(looked.scale_xy)).to(self._device)
+
+        def draw(batch: Sequence[int]) -> list[Drawn | None]:
+            span = slice(batch[0], batch[-1] + 1)
+            masks = torch.stack(list(again[span]))[:, None] if again else None
+            return self._drawn_at_once(looked, points[span], masks)
+
+        with torch.inference_mode():
+            return in_batches(range(len(pairs)), self._config.batch_size, draw)
+
+    def _drawn_at_once(
+        self, looked: Looked, points: "Tensor", masks: "Tensor | None"
+    ) -> list[Drawn | None]:
+        """(N, 2, 2) points of the model's input and (N, 1, h, w) masks -> N answers.
+
+        Each pair is an image of its own to the model, which takes one mask an image.
+        """
+        count = len(points)
+        features = [one.expand(count, -1, -1, -1) for one in looked.features]
+        drawn = self._model(
+            image_embeddings=features if len(features) > 1 else features[0],
+            input_points=points[:, None],
+            input_labels=points.new_tensor([1, 0]).int().expand(count, 1, 2),
+            input_masks=masks,
+            multimask_output=masks is None,  # a mask and a pair leave one reading
+        )
+        best, scores = _surest(drawn.pred_masks[:, 0], drawn.iou_scores[:, 0])
+        kept = self._kept(self._enlarged(best, looked.sizes), scores)
+        return [
+            None if one is None else Drawn(*one, logits)
+            for one, logits in zip(kept, best[:, 0], strict=True)
+        ]
+
     def _masks(
         self, image: "Image", prompts: dict[str, Any], count: int, *, several: bool
     ) -> list[tuple[str, float] | None]:
@@ -124,13 +237,13 @@ class Segmenter:
                     **{key: value[:, span] for key, value in scaled.items()},
                 )
                 masks, scores = _surest(drawn.pred_masks[0], drawn.iou_scores[0])
-                return self._kept(self._full_size(masks, inputs), scores)
+                sizes = tuple(inputs[key] for key in SIZES if key in inputs)
+                return self._kept(self._enlarged(masks, sizes), scores)
 
             return in_batches(range(count), self._config.batch_size, draw)
 
-    def _full_size(self, masks: "Tensor", inputs: Any) -> "Tensor":
+    def _enlarged(self, masks: "Tensor", sizes: tuple[Any, ...]) -> "Tensor":
         """(N, 1, h, w) logits -> (N, H, W) bool of the image's own size."""
-        sizes = [inputs[key] for key in SIZES if key in inputs]
         full: list[Tensor] = self._processor.post_process_masks([masks.float()], *sizes)
         return full[0][:, 0]
 
@@ -164,15 +277,15 @@ def _surest(masks: "Tensor", scores: "Tensor") -> tuple["Tensor", "Tensor"]:
     return masks.gather(1, rows), scores.float().gather(1, best)[:, 0].clamp(0, 1)
 
 
-def _load(config: SegmentConfig, device: str, key: str) -> tuple[Any, Any]:
+def _load(config: SegmentConfig, device: str, knob: str) -> tuple[Any, Any]:
     """The processor and the model, ready to draw."""
     import torch
     import transformers
 
-    path = checked_path(config.model, f"{key}.model")
+    path = checked_path(config.model, knob)
     where: dict[str, Any] = {"revision": config.revision, "trust_remote_code": False}
     mend = "name a folder that holds a SAM, SAM 2 or SAM 3, or a hub name while the hub answers"
-    with one_line(config.model, f"{key}.model", mend):
+    with one_line(config.model, knob, mend):
         family = transformers.AutoConfig.from_pretrained(path, **where).model_type
         if family not in FAMILIES:
             raise ValueError(f"it is a {family}, not one of {', '.join(FAMILIES)}")

@@ -17,13 +17,21 @@ from opendet.bench import (
     annotators,
     forward,
     naming,
+    pool,
+    pool_update,
+    pool_vocabularies,
+    prototype_naming,
     records,
     tier1_alignment,
     tier1_exact,
     tier1_joint,
     tier1_naming,
     training_cost,
+    vl_sam_parts,
 )
+from opendet.bench.captions import captions
+from opendet.bench.curation import curation
+from opendet.bench.deco import deco
 from opendet.bench.harness import Bench, Place, Row, run_bench
 from opendet.bench.loader import loader
 from opendet.bench.localisation import localisation
@@ -39,11 +47,19 @@ BENCHES: dict[str, Bench] = {
     "tier1-naming": tier1_naming.measure,
     "loader": loader,
     "naming": naming.measure,
+    "prototype-naming": prototype_naming.measure,
+    "vl-sam-parts": vl_sam_parts.measure,
+    "pool-update": pool_update.measure,
+    "pool": pool.measure,
+    "pool-vocabularies": pool_vocabularies.measure,
     "forward": forward.measure,
     "training-cost": training_cost.measure,
     "annotators": annotators.measure,
     "localisation": localisation,
     "self-training": self_training,
+    "curation": curation,
+    "deco": deco,
+    "captions": captions,
     "whole-model": whole_model,
 }
 """Every bench by its name, in the order in which all of them run."""
@@ -53,7 +69,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 """Names that stand for several."""
 
-LONG = ("localisation", "self-training", "whole-model")
+LONG = ("localisation", "self-training", "curation", "deco", "captions", "whole-model")
 """Those whose units are training runs, minutes each: their results lie in git, so that the tables
 can be finished on several machines and days."""
 

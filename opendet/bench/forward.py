@@ -19,6 +19,7 @@ from opendet.bench.parts import watch
 from opendet.bench.timing import compare
 from opendet.model.config import BackboneConfig, DetectorConfig
 from opendet.model.detector import OpenDetector
+from opendet.model.t5_namer import T5Namer
 
 SIZE_HW = (800, 1333)
 OBJECTS = 50
@@ -96,6 +97,7 @@ def detect(detector: OpenDetector, images: Tensor, *, beams: int) -> list[list[s
     best = output.scores().topk(min(OBJECTS, output.valid.shape[1]), 1).indices  # (B, 50)
     places = torch.arange(len(images), device=images.device)[:, None].expand_as(best)
     prompts = detector.prompt(output, places.flatten(), best.flatten())
+    assert isinstance(detector.namer, T5Namer)
     return detector.namer.name(prompts, beams) if beams else []
 
 

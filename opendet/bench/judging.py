@@ -20,6 +20,7 @@ from opendet.evaluation.ap import Predictions, Truth, average_precision, class_a
 from opendet.evaluation.match import match_boxes
 from opendet.model.detector import OpenDetector
 from opendet.model.outputs import DetectorOutput
+from opendet.model.t5_namer import T5Namer
 
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 """N texts -> (N, D_t) unit rows."""
@@ -81,6 +82,7 @@ def _detect(
             yield from _split(output, places, logits[places, queries].argmax(1).cpu().numpy())
         else:
             prompts = detector.prompt(output, places, queries)
+            assert isinstance(detector.namer, T5Namer)
             said = [names[0] for names in detector.namer.name(prompts, beams=1)]
             numbers = _nearest(said, encode, classes)
             other = detector.prompt(_out_of_context(output), places, queries)

@@ -11,7 +11,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 from opendet.model.config import NamerConfig
-from opendet.model.namer import T5Namer
+from opendet.model.t5_namer import T5Namer
 from opendet.model.tiny_t5 import PAD
 
 # N names of a step, K words of a name

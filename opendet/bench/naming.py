@@ -14,7 +14,7 @@ from torch import Tensor
 from opendet.bench.harness import Place, Row, at_least, at_most, code_of
 from opendet.bench.timing import compare
 from opendet.model.config import NamerConfig
-from opendet.model.namer import T5Namer
+from opendet.model.t5_namer import T5Namer
 from opendet.model.tiny_t5 import END, PAD
 
 FLAN_T5_BASE = {

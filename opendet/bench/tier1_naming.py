@@ -24,7 +24,7 @@ from opendet.bench.harness import Place, Row, code_of, paired_by
 from opendet.bench.language import teach_language
 from opendet.bench.synthetic import NAMES
 from opendet.bench.tier1_world import accuracy_by_tier, frequencies, text_vectors
-from opendet.model.namer import T5Namer
+from opendet.model.t5_namer import T5Namer
 from opendet.train.randomness import reproducible
 
 SEEDS = range(10, 15)

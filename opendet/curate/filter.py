@@ -12,6 +12,8 @@ from dataclasses import replace
 
 from pydantic import Field
 
+from opendet.curate.label_rounds import Rounds
+from opendet.curate.label_value import AGAINST_NAMES, UNHEARD, LabelValue, LabelValueConfig
 from opendet.curate.second_opinion import annotator_of, first_annotator, is_the_sources
 from opendet.record import Provenance, Record, Region
 from opendet.sample import Dropped, Sample
@@ -52,6 +54,8 @@ class FilterConfig(Section):
     """Two annotators must agree: a region of the record's first annotator is kept where another
     one saw something too (IoU of 0.5) and called it alike, by this cosine of the two names; the
     regions of all others only second those."""
+    label_value: LabelValueConfig = LabelValueConfig()
+    """What training said of names, once it has: the rules of the label-value loop."""
     min_regions: int = Field(default=0, ge=0)
     """Fewest kept regions of an image."""
     max_regions: int | None = Field(default=None, ge=0)
@@ -73,29 +77,42 @@ class FilterConfig(Section):
 
 
 class Filter:
-    """Applies the rules to each record."""
+    """Applies the rules to each record. `rounds`: those of the label-value loop, where it ran."""
 
-    def __init__(self, config: FilterConfig) -> None:
+    def __init__(self, config: FilterConfig, rounds: Rounds | None = None) -> None:
         self._config = config
+        self._value = value_of(rounds, config)
 
     def __call__(self, samples: Sequence[Sample]) -> list[Record | Dropped]:
-        return [filter_record(sample.record, self._config) for sample in samples]
+        return [filter_record(sample.record, self._config, self._value) for sample in samples]
 
 
-def filter_record(record: Record, config: FilterConfig) -> Record | Dropped:
+def value_of(rounds: Rounds | None, config: FilterConfig) -> LabelValue:
+    """What training said in those rounds."""
+    return rounds.judged(config.label_value) if rounds else UNHEARD
+
+
+def filter_record(
+    record: Record, config: FilterConfig, value: LabelValue = UNHEARD
+) -> Record | Dropped:
     """The record with each region judged anew, or why the whole image is refused."""
     if record.split not in config.splits:
         return record
-    judged = replace(record, regions=judge_regions(record, config))
+    judged = replace(record, regions=judge_regions(record, config, value))
     return image_refusal(judged, config) or judged
 
 
-def judge_regions(record: Record, config: FilterConfig) -> tuple[Region, ...]:
-    """The regions in order, each with the first reason to refuse it, or none."""
+def judge_regions(
+    record: Record, config: FilterConfig, value: LabelValue = UNHEARD
+) -> tuple[Region, ...]:
+    """The regions in order, each with the first reason to refuse it, or none; what training said
+    comes last of all, for it says nothing of what it was not shown."""
     judged: list[Region] = []
-    for region in record.regions:
+    for index, region in enumerate(record.regions):
         kept = [earlier for earlier in judged if earlier.kept]
-        judged.append(replace(region, refusal=region_refusal(region, record, kept, config)))
+        refusal = region_refusal(region, record, kept, config)
+        refusal = refusal or value.refusal(record.key, index, region)
+        judged.append(replace(region, refusal=refusal))
     return tuple(judged)
 
 
@@ -237,16 +254,30 @@ def image_refusal(record: Record, config: FilterConfig) -> Dropped | None:
     return None
 
 
-def tally(records: Iterable[Record], config: FilterConfig) -> dict[str, int]:
+def tally_rounds(records: Iterable[Record], config: FilterConfig, rounds: Rounds) -> dict[str, int]:
+    """`tally` after those rounds of the label-value loop."""
+    return tally(records, config, value_of(rounds, config))
+
+
+def tally(
+    records: Iterable[Record], config: FilterConfig, value: LabelValue = UNHEARD
+) -> dict[str, int]:
     """Regions kept and refused by reason; and, to measure and never to decide, how the rules on
     names (agreement, a verifier's belief) did on the regions whose true name is known: `judged` by
     them, of which they said `disagrees`; `planted.judged` whose first name is not the true one, of
-    which `planted.caught`. Records of splits that the rules do not apply to count for nothing."""
+    which `planted.caught`. Records of splits that the rules do not apply to count for nothing.
+
+    Where the rules of the label-value loop are on, the same of them, among what no other rule
+    refused: `training.judged` (the true name is known), `.against`, `.planted`, `.caught`; and
+    `training.unheard`, the kept regions that no training saw by the name that they have.
+    """
     counts = Counter[str](kept=0)
     for record in records:
         if record.split in config.splits:
-            for region in record.regions:
+            for index, region in enumerate(record.regions):
                 counts.update(_verdicts(region, config))
+                heard = value.knows(record.key, index, region)
+                counts.update(_training_verdicts(region, config, heard=heard))
     return dict(counts)
 
 
@@ -258,6 +289,13 @@ def precision_recall(tally: Mapping[str, int]) -> tuple[float | None, float | No
     return caught / refused if refused else None, caught / planted if planted else None
 
 
+def training_precision_recall(tally: Mapping[str, int]) -> tuple[float | None, float | None]:
+    """The same of what training spoke against, among what all other rules kept."""
+    caught = tally.get("training.caught", 0)
+    against, planted = tally.get("training.against", 0), tally.get("training.planted", 0)
+    return caught / against if against else None, caught / planted if planted else None
+
+
 def _verdicts(region: Region, config: FilterConfig) -> list[str]:
     verdicts = ["kept" if region.kept else "refused." + region.refusal.replace(" ", "_")]
     disagreed = region.refusal in _AGAINST_NAMES
@@ -267,6 +305,19 @@ def _verdicts(region: Region, config: FilterConfig) -> list[str]:
     verdicts.append("judged")
     verdicts += ["disagrees"] * disagreed + ["planted.judged"] * planted
     return verdicts + ["planted.caught"] * (disagreed and planted)
+
+
+def _training_verdicts(region: Region, config: FilterConfig, *, heard: bool) -> list[str]:
+    against = region.refusal in AGAINST_NAMES
+    if not config.label_value.judges or not (region.kept or against):
+        return []
+    if not heard:
+        return ["training.unheard"]
+    if region.label is None:
+        return []
+    planted = region.names[0] != region.label
+    said = {"judged": True, "against": against, "planted": planted, "caught": against and planted}
+    return [f"training.{what}" for what, so in said.items() if so]
 
 
 def _belief(checked: Provenance | None) -> float | None:

@@ -154,6 +154,7 @@ boxes placed differently, other outputs read. Answers of before are then asked f
 _AFTERWARDS = {
     *("model", "revision", "device", "batch_size", "names_per_call", "naming_batch"),
     "class_names_file",  # a path; what is in it is part of the finder's revision
+    *("segmenter", "segmenter_revision", "prompts_at_once"),
     *("min_score", "image_min_score", "same_name_iou", "cross_name_iou"),
 }
 """What of a detector's configuration changes none of its answers, or is the kind's own."""
@@ -252,7 +253,8 @@ def weights_of(config: FindConfig) -> dict[str, str]:
     ones under the same name are others."""
     digests = {}
     for number, section in enumerate((*config.detectors, config.masks)):
-        named = (section.model, getattr(section, "class_names_file", None))
+        others = (getattr(section, knob, None) for knob in ("class_names_file", "segmenter"))
+        named = (section.model, *others)
         for path in (Path(name).expanduser() for name in named if name):
             if path.exists():
                 digest = folder_digest(path) if path.is_dir() else file_digest(path)

@@ -1,21 +1,33 @@
 """The prototype pool on disk and in memory: two levels of named unit vectors (DeCo-DETR).
 
-A pool's folder holds `pool.safetensors` (the vectors `coarse` and `fine`), `pool.parquet` (what is
-known of each row) and `health.json`.
+A pool's folder holds
+
+    pool.safetensors     the vectors: `coarse` (K, D) and `fine` (P, D), float32, unit rows
+    pool.parquet         what is known of each row, K coarse ones, then P fine ones
+    assignments.parquet  what became of each vector that the pool was made of, in the parts' order:
+                         key (string), region (int32) and name (dictionary of strings) of its
+                         region; coarse (int32), its cluster's row in `coarse`; fine (int32), its
+                         row in `fine`, or -1: noise, or a dense spot too small to be kept
+    health.json          how many there are, and how good the pool is
+
+Vectors that were zero or not finite are in no file but counted in the health.
 """
 
 # K coarse and P fine prototypes, D width
 
 import io
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from opendet.files import write_durably, write_json_durably
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Level = Literal["coarse", "fine"]
 
@@ -47,6 +59,8 @@ class Prototype:
     """Number of vectors that it is the mean of."""
     medoid: Member
     """The member nearest to the prototype; its name is the prototype's."""
+    purity: float = 1.0
+    """Share of its vectors whose names are the prototype's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +74,19 @@ class PoolHealth:
     coarse_asked: int
     coarse: int
     """Less than was asked for where there are fewer distinct vectors."""
+    fine_asked: int | None
+    """None for as many as there are."""
+    fine_found: int
+    """Dense spots, of which the largest are kept."""
     fine: int
+    eps: float
+    """Cosine distance of neighbours as used in the end; of `auto` the median over coarse ones."""
+    eps_rounds: int
+    """Times that it shrank, for there were too few dense spots."""
     noise_share: float
     """Vectors in no dense spot, so in no fine prototype."""
+    cut_share: float
+    """Vectors in dense spots that were too small to be kept."""
     names: int
     """Distinct names of the vectors."""
     names_covered: int
@@ -70,7 +94,8 @@ class PoolHealth:
     mean_pairwise_cosine: float | None
     """Of the fine prototypes; 1 is a collapsed pool. None with fewer than two."""
     nearest_name_accuracy: float
-    """Vectors whose nearest prototype has their name; a fine one, where the pool has any."""
+    """Vectors whose nearest prototype has their name; a fine one, where the pool has any. Of many
+    vectors a hundred thousand are asked, evenly spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +109,12 @@ class Pool:
     prototypes: tuple[Prototype, ...]
     """K coarse ones, then P fine ones, in the order of the rows."""
     health: PoolHealth
+    assignments: "pa.Table | None" = field(default=None, compare=False, repr=False)
+    """What became of each vector, where the pool was just made: `read_pool` leaves it on disk."""
 
 
 def write_pool(folder: Path, pool: Pool) -> None:
-    """Write a pool's three files; equal pools give equal bytes."""
+    """Write a pool's files, the assignments where it has them; equal pools give equal bytes."""
     from safetensors.numpy import save
 
     write_durably(
@@ -96,7 +123,9 @@ def write_pool(folder: Path, pool: Pool) -> None:
             {"coarse": np.ascontiguousarray(pool.coarse), "fine": np.ascontiguousarray(pool.fine)}
         ),
     )
-    write_durably(folder / "pool.parquet", _parquet(pool.prototypes))
+    write_durably(folder / "pool.parquet", _parquet(_described(pool.prototypes)))
+    if pool.assignments is not None:
+        write_durably(folder / "assignments.parquet", _parquet(pool.assignments))
     write_json_durably(folder / "health.json", asdict(pool.health))
 
 
@@ -125,9 +154,16 @@ def read_pool(folder: Path) -> Pool:
 _HEALTH: TypeAdapter[PoolHealth] = TypeAdapter(PoolHealth)
 
 
-def _parquet(prototypes: tuple[Prototype, ...]) -> bytes:
-    import pyarrow as pa
+def _parquet(table: "pa.Table") -> bytes:
     import pyarrow.parquet as pq
+
+    file = io.BytesIO()
+    pq.write_table(table, file, compression="zstd")
+    return file.getvalue()
+
+
+def _described(prototypes: tuple[Prototype, ...]) -> "pa.Table":
+    import pyarrow as pa
 
     schema = pa.schema(
         [
@@ -135,6 +171,7 @@ def _parquet(prototypes: tuple[Prototype, ...]) -> bytes:
             pa.field("index", pa.int32()),
             pa.field("parent", pa.int32()),
             pa.field("size", pa.int32()),
+            pa.field("purity", pa.float64()),
             pa.field("name", pa.string()),
             pa.field("text", pa.string()),
             pa.field("medoid_key", pa.string()),
@@ -147,6 +184,7 @@ def _parquet(prototypes: tuple[Prototype, ...]) -> bytes:
             "index": prototype.index,
             "parent": prototype.parent,
             "size": prototype.size,
+            "purity": prototype.purity,
             "name": prototype.medoid.name,
             "text": prototype.medoid.text,
             "medoid_key": prototype.medoid.key,
@@ -154,9 +192,7 @@ def _parquet(prototypes: tuple[Prototype, ...]) -> bytes:
         }
         for prototype in prototypes
     ]
-    file = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), file, compression="zstd")
-    return file.getvalue()
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
 def _prototype(row: dict[str, object]) -> Prototype:
@@ -166,7 +202,7 @@ def _prototype(row: dict[str, object]) -> Prototype:
         "name": row["name"],
         "text": row["text"],
     }
-    known = {name: row[name] for name in ("level", "index", "parent", "size")}
+    known = {name: row[name] for name in ("level", "index", "parent", "size", "purity")}
     return _PROTOTYPE.validate_python({**known, "medoid": medoid})
 
 

@@ -1,6 +1,7 @@
 """What the trainer eats: a batch of images and their targets."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -8,6 +9,15 @@ from torch import Tensor
 from opendet.data.kinds import AnnotationKind
 
 # B images, M targets of one image, H x W the padded size
+
+
+class RegionRef(NamedTuple):
+    """Which region of which record an object is."""
+
+    key: str
+    """Of the record, whatever the example is called."""
+    region: int
+    """Its index in the record's regions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +37,10 @@ class Target:
     partial: tuple[str, ...] = ()
     """Names that may be there without a box: of which there is more than has boxes, those of crowds
     and of refused regions, and of boxes that were left out and still show."""
+    regions: tuple[RegionRef, ...] = ()
+    """M of them; none where the objects come from no record."""
+    descriptions: tuple[str, ...] = ()
+    """M sentences, empty where a region has none; none at all where nobody asked for them."""
 
 
 @dataclass(frozen=True, slots=True)

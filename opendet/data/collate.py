@@ -39,4 +39,6 @@ def _target(example: Example) -> Target:
         caption=example.caption,
         absent=example.absent,
         partial=example.partial,
+        regions=example.regions,
+        descriptions=example.descriptions,
     )

@@ -1,12 +1,13 @@
 """How shards become batches."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
 from opendet.data.kinds import KindChoice
 from opendet.section import Section
 
+CaptionText = Literal["caption", "conversation"]
 MosaicSide = Annotated[int, Field(ge=1, le=6)]
 MosaicShare = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -47,6 +48,9 @@ class LoaderConfig(Section):
     """Share t of the images below which a name counts as rare; images with one come
     max(1, sqrt(t / share)) times as often (repeat factor sampling of LVIS, there 0.001). Within a
     source of the mixture, whose share stays its weight. 0 is off."""
+    texts: CaptionText = "caption"
+    """What an image's caption is in training: the record's, or the last answer of its conversation,
+    where it has one (LLMDet's long captions)."""
     drop_empty: bool = False
     """Leave out images without an object to learn from, as GenerateU does; those of `kind: image`
     stay if they have a caption. Off, they stay and teach what is background."""

@@ -15,7 +15,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from opendet.data import transforms
-from opendet.data.config import LoaderConfig
+from opendet.data.batch import RegionRef
+from opendet.data.config import CaptionText, LoaderConfig
 from opendet.data.kinds import AnnotationKind
 from opendet.data.mosaic import Companions, mosaic, shrunk
 from opendet.data.order import Draw, sample_rng
@@ -118,7 +119,8 @@ class ExampleSet:
         if place in self._cache:
             return self._cache[place]
         sample = self._shards.sample(index)
-        whole = training_example(sample, mixture_kind(sample.record, self._config.mixture))
+        kind = mixture_kind(sample.record, self._config.mixture)
+        whole = training_example(sample, kind, self._config.texts)
         example = transforms.resize(whole, shortest=shortest, longest=longest)
         if self._config.cache:
             self._cache[place] = example
@@ -160,12 +162,15 @@ def truth_of(record: Record) -> Truth:
     )
 
 
-def training_example(sample: Sample, kind: AnnotationKind = "box") -> Example:
+def training_example(
+    sample: Sample, kind: AnnotationKind = "box", texts: CaptionText = "caption"
+) -> Example:
     """The whole image with its objects; those whose name was refused have no name. An `image` has
     no objects: its caption alone is to be believed."""
     record = sample.record
     boxed = () if kind == "image" else record.regions
-    regions = [region for region in boxed if region.has_object]
+    objects = {index: region for index, region in enumerate(boxed) if region.has_object}
+    regions = objects.values()
     return Example(
         key=record.key,
         image=functional.pil_to_tensor(decoded(sample)),
@@ -173,10 +178,21 @@ def training_example(sample: Sample, kind: AnnotationKind = "box") -> Example:
         names=tuple(region.names if region.kept else () for region in regions),
         original_hw=(record.height, record.width),
         kind=kind,
-        caption=record.caption or None,
+        caption=_text_of(record, texts) or None,
         absent=tuple(judged.name for judged in record.absent),
         partial=_unsure(record, boxed),
+        regions=tuple(RegionRef(record.key, index) for index in objects),
+        descriptions=tuple(region.description if region.kept else "" for region in regions),
     )
+
+
+def _text_of(record: Record, texts: CaptionText) -> str:
+    """What is said of the whole image; the caption where it has no conversation."""
+    if texts == "conversation":
+        told = [turn.text for turn in record.conversation if turn.speaker == "gpt"]
+        if told:
+            return told[-1]
+    return record.caption
 
 
 def _unsure(record: Record, boxed: Sequence[Region]) -> tuple[str, ...]:

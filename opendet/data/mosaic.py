@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from opendet.data import transforms
+from opendet.data.batch import RegionRef
 from opendet.data.config import LoaderConfig
 from opendet.data.kinds import KINDS, AnnotationKind
 from opendet.data.plan import EpochPlan, mixture_kind
@@ -80,6 +81,8 @@ def mosaic(tiles: Sequence[Example], *, first: Example, least_side: float) -> Ex
     canvas = torch.zeros(3, side * height, side * width, dtype=first.image.dtype)
     boxes: list[Tensor] = []
     names: list[tuple[str, ...]] = []
+    regions: list[RegionRef] = []
+    descriptions: list[str] = []
     unsure: list[str] = []
     for number, tile in enumerate(tiles):
         fitted = transforms.fit(tile, height=height, width=width)
@@ -89,6 +92,8 @@ def mosaic(tiles: Sequence[Example], *, first: Example, least_side: float) -> Ex
         seen = _seen(fitted, least_side)
         boxes.append(seen.boxes_xyxy + torch.tensor([left, top, left, top]))
         names += seen.names
+        regions += seen.regions
+        descriptions += seen.descriptions
         unsure += seen.partial
     partial = tuple(dict.fromkeys(unsure))
     said = {name for own in names for name in own}.union(partial)
@@ -98,6 +103,8 @@ def mosaic(tiles: Sequence[Example], *, first: Example, least_side: float) -> Ex
         image=canvas,
         boxes_xyxy=torch.cat(boxes),
         names=tuple(names),
+        regions=tuple(regions),
+        descriptions=tuple(descriptions),
         original_hw=(canvas.shape[1], canvas.shape[2]),
         caption=None,
         absent=tuple(name for name in absent if name not in said),

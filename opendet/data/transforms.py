@@ -6,6 +6,7 @@ computed here but the share of a box that a crop leaves.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,8 +15,11 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
 from opendet.boxes import area
+from opendet.data.batch import RegionRef
 from opendet.data.config import LoaderConfig
 from opendet.data.kinds import AnnotationKind
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,10 @@ class Example:
     partial: tuple[str, ...] = ()
     """Names that may be there without a box: of which there is more than has boxes, those of crowds
     and of refused regions, and of boxes that were left out and still show."""
+    regions: tuple[RegionRef, ...] = ()
+    """M of them; none where the objects come from no record."""
+    descriptions: tuple[str, ...] = ()
+    """M sentences, empty where a region has none; none at all where nobody asked for them."""
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -97,9 +105,16 @@ def with_boxes(example: Example, kept: Tensor, *, showing: Tensor) -> Example:
     return replace(
         example,
         boxes_xyxy=example.boxes_xyxy[places],
-        names=tuple(example.names[index] for index in places),
+        names=_at(places, example.names),
+        regions=_at(places, example.regions),
+        descriptions=_at(places, example.descriptions),
         partial=tuple(dict.fromkeys((*example.partial, *unsure))),
     )
+
+
+def _at(places: list[int], each: tuple[T, ...]) -> tuple[T, ...]:
+    """Of M things those at the places; of none, none."""
+    return tuple(each[place] for place in places) if each else ()
 
 
 def random_crop(example: Example, rng: np.random.Generator, config: LoaderConfig) -> Example:

@@ -2,19 +2,21 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from opendet.evaluation.annotations import AnnotatedSet, ImageEntry
-from opendet.evaluation.ap import Predictions
+from opendet.evaluation.annotations import AnnotatedSet, ImageEntry, require_size
 from opendet.evaluation.class_vectors import read_class_vectors, require_same_width
 from opendet.evaluation.config import EvaluateConfig
 from opendet.evaluation.detect import Detect, judged_detections
+from opendet.evaluation.mask_ap import found_masks
 from opendet.evaluation.naming import ReadingRule, TextEncoder
-from opendet.evaluation.reading import Judge
-from opendet.evaluation.tables import FoundObjects, join_found, xywh_of
+from opendet.evaluation.predictions import ImagePrediction
+from opendet.evaluation.reading import Judge, Reading
+from opendet.evaluation.tables import FoundObjects, Masks, join_found, xywh_of
 from opendet.sources.images import decode_upright
 from opendet.sources.listing import RefusedError
 
@@ -41,10 +43,12 @@ def judge_of(
 def detect_benchmark(
     detect: Detect, judged_by: AnnotatedSet, folder: Path, judge: Judge, config: EvaluateConfig
 ) -> FoundObjects:
-    """Every detection once for each of its best categories; `per_class` best of a category.
+    """Every detection once for each of its best categories; `per_class` best of a category. Of a
+    detector that gives masks, those that have one.
 
     Raises ValueError, naming the file, for an image that is away or cannot be read: a benchmark
-    with images left out is another one.
+    with images left out is another one. So it does for masks of another size than the image has in
+    the annotations.
     """
     rule = ReadingRule(config.reading, config.top_classes, config.temperature)
     parts: list[FoundObjects] = []
@@ -53,8 +57,10 @@ def detect_benchmark(
         found = detect([open_entry(folder, entry) for entry in entries])
         chosen = [judged_detections("", one, config) for one in found]
         [readings] = judge.read(chosen, [rule])
+        of_images = zip(chosen, readings, entries, strict=True)
         parts += [
-            _numbered(reading.predictions, number) for number, reading in enumerate(readings, start)
+            _numbered(start + number, reading, _masks(one, entry, judged_by.where))
+            for number, (one, reading, entry) in enumerate(of_images)
         ]
         if start // _TOLD_EVERY < (start + len(entries)) // _TOLD_EVERY:
             log.info("%d of %d images", start + len(entries), len(judged_by.images))
@@ -80,7 +86,16 @@ def _places(folder: Path, entry: ImageEntry) -> Iterator[Path]:
     yield folder / Path(entry.path).name
 
 
-def _numbered(found: Predictions, image: int) -> FoundObjects:
-    return FoundObjects(
+def _numbered(image: int, reading: Reading, masks: Masks | None) -> FoundObjects:
+    found = reading.predictions
+    table = FoundObjects(
         np.full(len(found.scores), image), found.classes, xywh_of(found.boxes_xyxy), found.scores
     )
+    return table if masks is None else replace(table, masks=masks[reading.detections]).drawn()
+
+
+def _masks(found: ImagePrediction, entry: ImageEntry, where: str) -> Masks | None:
+    """(N,) codes, None where no mask was drawn; None for a detector of boxes alone."""
+    if found.masks is None:
+        return None
+    return found_masks(found, require_size(entry, where), f"{where}: image {entry.id}")

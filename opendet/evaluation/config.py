@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from opendet.annotators.segment import SegmentConfig
+from opendet.predict_config import NamingConfig
 from opendet.section import Section
 
 GENERATEU: dict[str, Any] = {
@@ -29,6 +31,9 @@ class EvaluateConfig(Section):
     """The split that is judged."""
     batch_size: int = Field(default=8, ge=1)
     """Images given to the detector at once."""
+    naming: NamingConfig = NamingConfig()
+    """Who names, and whether the name joins the score; a vocabulary is the classes that are
+    judged."""
     score_threshold: float = Field(default=0.05, ge=0, le=1)
     """Detections below it are not judged."""
     max_detections: int = Field(default=100, ge=1)
@@ -51,6 +56,9 @@ class EvaluateConfig(Section):
     """Temperatures whose numbers are reported apart."""
     match_iou: float = Field(default=0.5, gt=0, le=1)
     """Overlap from which a detection counts as having found an object whose name is judged."""
+    masks: SegmentConfig = SegmentConfig()
+    """The model that draws a mask into every box that is judged, so that masks are judged too; an
+    object whose mask it does not draw, or draws below `min_score`, counts as missed by mask."""
     frequent_from: int = Field(default=100, ge=1)
     """A label that training names at least so often is `frequent`, where the source gives no
     tiers."""

@@ -38,6 +38,11 @@ class Detected(Protocol):
     def prompts(self) -> Any:
         """(N, D_t) unit vectors that the names were read from; None where there are none."""
 
+    @property
+    def masks(self) -> Sequence[str | None] | None:
+        """N of COCO's compressed codes of the image's size, None where no mask was drawn; None for
+        a detector of boxes alone."""
+
 
 Detect = Callable[[list["Image"]], Sequence[Detected]]
 """Upright RGB images -> their detections, one to one."""
@@ -78,7 +83,8 @@ def _chosen(key: str, found: Detected, order: Integers) -> ImagePrediction:
     boxes_xyxy = np.asarray(found.boxes_xyxy, np.float64).reshape(-1, 4)
     assert len(scores) == len(boxes_xyxy) == len(found.names), (scores.shape, boxes_xyxy.shape)
     names = tuple(tuple(found.names[place]) for place in order)
-    return ImagePrediction(key, boxes_xyxy[order], scores[order], names)
+    masks = None if found.masks is None else tuple(found.masks[place] for place in order)
+    return ImagePrediction(key, boxes_xyxy[order], scores[order], names, masks)
 
 
 def _pairs(

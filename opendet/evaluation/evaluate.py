@@ -1,7 +1,8 @@
 """The stage `evaluate`: what the detector finds, and what it calls it, against the source's truth.
 
 N detections of an image, M objects. The truth is `Region.label`, whether
-the filter refused the region or not; crowds are ignored.
+the filter refused the region or not; crowds are ignored. Where the detector gives masks, the
+objects' masks are judged too (see `opendet.evaluation.mask_ap`).
 """
 
 import math
@@ -16,6 +17,7 @@ from opendet.evaluation.ap import Predictions, Truth, average_precision, class_a
 from opendet.evaluation.config import EvaluateConfig
 from opendet.evaluation.counting import SIZES
 from opendet.evaluation.detect import Detect, detect_all
+from opendet.evaluation.mask_ap import MaskedSplit
 from opendet.evaluation.named import NamedSplit
 from opendet.evaluation.naming import TextEncoder
 from opendet.evaluation.predictions import ImagePrediction
@@ -55,12 +57,14 @@ def evaluate(
     records, predictions, pairs = detect_all(detect, samples, config)
     vocabulary = _vocabulary(records, tiers or {}, config)
     truths = [truth_of(record, vocabulary) for record in records]
-    split = NamedSplit(truths, predictions, vocabulary, config)
+    masks = MaskedSplit.of(records, truths, predictions, config)
+    split = NamedSplit(truths, predictions, vocabulary, config, masks)
     metrics = {
         "protocol": config.protocol,
         "images": len(records),
         "objects": split.objects,
         **_agnostic(truths, predictions, config),
+        **(masks.numbers() if masks else {}),
         **split.numbers(encode_texts, tiers),
         "alignment": alignment_score(pairs, encode_texts, taught_as or config.template),
     }

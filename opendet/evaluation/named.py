@@ -8,6 +8,7 @@ from typing import Any
 from opendet.evaluation.ap import AveragePrecision, Truth, average_precision
 from opendet.evaluation.config import EvaluateConfig
 from opendet.evaluation.lemma import find_lemmatiser
+from opendet.evaluation.mask_ap import MaskedSplit
 from opendet.evaluation.match import match_boxes
 from opendet.evaluation.name_quality import name_quality
 from opendet.evaluation.naming import ReadingRule, TextEncoder, alternatives
@@ -24,6 +25,8 @@ class NamedSplit:
     predictions: Sequence[ImagePrediction]
     vocabulary: Sequence[str]
     config: EvaluateConfig
+    masks: MaskedSplit | None = None
+    """None for a detector of boxes alone."""
 
     @property
     def objects(self) -> int:
@@ -46,9 +49,21 @@ class NamedSplit:
         return {
             "named_ap": _by_tier(named.ap, self.vocabulary, tiers),
             "named_ap50": _by_tier(named.ap50, self.vocabulary, tiers),
+            **self._by_masks(main, tiers),
             **self._names(main),
             "first_beam": first,
             "alternatives": apart,
+        }
+
+    def _by_masks(
+        self, readings: Sequence[Reading], tiers: Mapping[str, str] | None
+    ) -> dict[str, Any]:
+        if self.masks is None:
+            return {}
+        named = self.masks.named(readings, classes=len(self.vocabulary))
+        return {
+            "named_mask_ap": _by_tier(named.ap, self.vocabulary, tiers),
+            "named_mask_ap50": _by_tier(named.ap50, self.vocabulary, tiers),
         }
 
     def _names(self, readings: Sequence[Reading]) -> dict[str, Any]:

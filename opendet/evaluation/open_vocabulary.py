@@ -1,4 +1,11 @@
-"""OV-COCO: AP50 of the categories that a detector learnt from boxes, and of those it did not."""
+"""OV-COCO: AP50 of the categories that a detector learnt from boxes, and of those it did not.
+
+The field's four settings (V-, G-, C- and WS-OVD) differ in what training sees beside boxes of base
+categories: nothing, the novel names, captions, or image labels. All are judged alike, and so here.
+What differs in judging is the list that a detector chose from: all 65 names, the generalised
+reading, or one group's alone, the constrained one, in which nothing novel can be taken for a base
+thing. A category's AP hangs on what was found of it alone, so both are read from the same numbers.
+"""
 
 from importlib.resources import files
 
@@ -10,10 +17,11 @@ from opendet.evaluation.tables import FoundObjects
 
 
 def ov_coco_numbers(judged_by: AnnotatedSet, found: FoundObjects) -> dict[str, float]:
-    """The generalised setting: AP50 and AP of base and novel categories, all 65 read at once.
+    """AP50 and AP of base and novel categories, and of all 65.
 
-    What is found of COCO's other categories is not judged. Raises ValueError where the annotations
-    lack one of the 65.
+    What is found of COCO's other categories is not judged. Of a detector that chose from one
+    group's names alone, that group's numbers are the constrained ones, and the others say nothing.
+    Raises ValueError where the annotations lack one of the 65.
     """
     groups = ov_coco_groups(judged_by)
     judged = sorted(place for group in groups.values() for place in group)

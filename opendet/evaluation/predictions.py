@@ -18,6 +18,7 @@ _SCHEMA = pa.schema(
         ("boxes_xyxy", pa.list_(pa.list_(pa.float64(), 4))),
         ("scores", pa.list_(pa.float64())),
         ("names", pa.list_(pa.list_(pa.string()))),
+        ("masks", pa.list_(pa.string())),
     ]
 )
 
@@ -33,6 +34,9 @@ class ImagePrediction:
     """(N,) in [0, 1]."""
     names: tuple[tuple[str, ...], ...]
     """N tuples of beams, the best first."""
+    masks: tuple[str | None, ...] | None = None
+    """N of COCO's compressed run-length codes, down the columns, of the upright image's height and
+    width; None where no mask was drawn. None for a detector of boxes alone."""
 
 
 def write_predictions(path: Path, predictions: Sequence[ImagePrediction]) -> None:
@@ -44,7 +48,10 @@ def write_predictions(path: Path, predictions: Sequence[ImagePrediction]) -> Non
 
 
 def read_predictions(path: Path) -> tuple[ImagePrediction, ...]:
-    """Raises FileNotFoundError, or pyarrow's error for a file that is no such table."""
+    """Without masks where the file is from before there were any.
+
+    Raises FileNotFoundError, or pyarrow's error for a file that is no such table.
+    """
     rows = pq.read_table(io.BytesIO(path.read_bytes()), schema=_SCHEMA).to_pylist()
     return tuple(
         ImagePrediction(
@@ -52,6 +59,7 @@ def read_predictions(path: Path) -> tuple[ImagePrediction, ...]:
             boxes_xyxy=np.asarray(row["boxes_xyxy"], np.float64).reshape(-1, 4),
             scores=np.asarray(row["scores"], np.float64),
             names=tuple(tuple(beams) for beams in row["names"]),
+            masks=None if row["masks"] is None else tuple(row["masks"]),
         )
         for row in rows
     )
@@ -63,4 +71,5 @@ def _row(one: ImagePrediction) -> dict[str, object]:
         "boxes_xyxy": one.boxes_xyxy.tolist(),
         "scores": one.scores.tolist(),
         "names": [list(beams) for beams in one.names],
+        "masks": None if one.masks is None else list(one.masks),
     }

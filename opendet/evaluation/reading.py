@@ -28,6 +28,8 @@ class Reading:
 
     predictions: Predictions
     """Each detection once for each of its best classes."""
+    detections: Integers
+    """Which of the N each of the predictions is of."""
     nearest: Integers
     """(N,) the class that each detection's words are most similar to."""
 
@@ -79,8 +81,9 @@ class Judge:
         rule: ReadingRule,
     ) -> Reading:
         if not texts:
-            return Reading(Predictions(), np.zeros(0, np.int64))
+            return Reading(Predictions(), np.zeros(0, np.int64), np.zeros(0, np.int64))
         cosines = class_cosines(texts, vectors, self.classes, rule)
         rows = class_probabilities(cosines, rule.temperature)
         read = classified(one.boxes_xyxy, one.scores, rows, top=rule.top_classes)
-        return Reading(read, rows.argmax(1))
+        own = np.repeat(np.arange(len(rows)), len(read.scores) // len(rows))
+        return Reading(read, own, rows.argmax(1))

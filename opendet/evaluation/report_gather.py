@@ -12,6 +12,9 @@ from opendet.curate.pool import read_pool
 from opendet.evaluation.predictions import ImagePrediction, read_predictions
 from opendet.evaluation.report_inputs import STAGES, Curve, ReportInputs, StageLedger
 from opendet.manifest import Manifest, read_manifest
+from opendet.pools.figures import figures
+from opendet.pools.health import read_measures
+from opendet.pools.levels import LEVELS, vectors_of
 from opendet.record import Record
 from opendet.schema import read_records
 from opendet.sources.card import read_card
@@ -55,7 +58,7 @@ def gather(build: Path, *, seconds: Mapping[str, float] | None = None) -> Report
         records=_records(build, present),
         predictions=_predictions(build / PREDICTIONS),
         curves=_curves(build / SERIES),
-        pool=read_pool(build / POOL).prototypes if (build / POOL).exists() else (),
+        **_pool(build / POOL),
         seconds=own_seconds if seconds is None else seconds,
         versions=_versions(_PACKAGES),
         procedural=card is not None and any(one.format == "scenes" for one in card.batches),
@@ -125,6 +128,18 @@ def _versions(packages: Iterable[str]) -> dict[str, str]:
         except PackageNotFoundError:  # An extra that is not installed says nothing on this build.
             continue
     return found
+
+
+def _pool(folder: Path) -> dict[str, Any]:
+    """The fields of `ReportInputs` that tell of the pool; none where there is no pool."""
+    if not folder.exists():
+        return {}
+    pool = read_pool(folder)
+    return {
+        "pool": pool.prototypes,
+        "pool_vectors": {level: vectors_of(pool, level) for level in LEVELS},
+        "pool_figures": figures(pool.health, read_measures(folder, pool)),
+    }
 
 
 def _first_line(text: str) -> str:

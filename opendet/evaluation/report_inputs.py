@@ -7,10 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from opendet import stage_order
-from opendet.curate.pool import Prototype
+from opendet.curate.pool import Level, Prototype
 from opendet.evaluation.predictions import ImagePrediction
+from opendet.pools.figures import Figure
 from opendet.record import Record
+
+Vectors = NDArray[np.floating[Any]]
 
 STAGES = tuple(stage for stage in stage_order.STAGES if stage != "report")
 """Those that the page speaks of: all but its own."""
@@ -57,6 +63,9 @@ class ReportInputs:
     curves: tuple[Curve, ...] = ()
     pool: tuple[Prototype, ...] = ()
     """Coarse ones, then fine ones."""
+    pool_vectors: Mapping[Level, Vectors] = field(default_factory=dict)
+    """(P, D) unit rows of each level, in the prototypes' order."""
+    pool_figures: tuple[Figure, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Stage -> how long it took."""
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -4,9 +4,10 @@ Where masks are judged, `segmentation` stands in the place of bbox.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import FiniteFloat
@@ -54,13 +55,16 @@ def read_results(path: Path, judged_by: AnnotatedSet, *, masks: bool = False) ->
 
 
 def write_results(path: Path, found: FoundObjects, judged_by: AnnotatedSet) -> None:
-    """With the annotations' own ids; read again, the numbers are the same to the last bit."""
+    """With the annotations' own ids; read again, the numbers are the same to the last bit.
+
+    Where there are masks they stand in the place of boxes, for pycocotools, given both, judges
+    boxes."""
     images = [image.id for image in judged_by.images]
     categories = [category.id for category in judged_by.categories]
     rows = zip(
         found.image.tolist(),
         found.category.tolist(),
-        found.boxes_xywh.tolist(),
+        _shapes(found),
         found.scores.tolist(),
         strict=True,
     )
@@ -69,13 +73,22 @@ def write_results(path: Path, found: FoundObjects, judged_by: AnnotatedSet) -> N
             {
                 "image_id": images[image],
                 "category_id": categories[category],
-                "bbox": box_xywh,
+                **shape,
                 "score": score,
             }
         )
-        for image, category, box_xywh, score in rows
+        for image, category, shape, score in rows
     )
     write_durably(path, ("[" + ",\n".join(lines) + "]\n").encode())
+
+
+def _shapes(found: FoundObjects) -> Iterator[dict[str, Any]]:
+    if found.masks is None:
+        yield from ({"bbox": box_xywh} for box_xywh in found.boxes_xywh.tolist())
+    else:
+        for code in found.masks:
+            plain = {"size": list(code["size"]), "counts": code["counts"].decode()}
+            yield {"segmentation": plain}
 
 
 def _found_masks(rows: Sequence[_MaskResult], judged_by: AnnotatedSet, where: str) -> FoundObjects:

@@ -97,6 +97,11 @@ class FoundObjects:
             None if self.masks is None else self.masks[rows],
         )
 
+    def drawn(self) -> "FoundObjects":
+        """Of a table in which a mask may be None, those that have one."""
+        assert self.masks is not None
+        return self.only(np.array([code is not None for code in self.masks], np.bool_))
+
     def best_per_category(self, most: int) -> "FoundObjects":
         """The `most` best scored of each category over all images; ties keep their order."""
         keep = _rank_in_group(self.category, self.scores) < most
@@ -115,14 +120,17 @@ class FoundObjects:
 
 
 def join_found(parts: Sequence[FoundObjects]) -> FoundObjects:
-    """All rows of the parts, one part after the other; boxes alone."""
+    """All rows of the parts, one part after the other; all of them have masks, or none."""
     if not parts:
         return FoundObjects()
+    masks = [one.masks for one in parts if one.masks is not None]
+    assert len(masks) in (0, len(parts)), (len(masks), len(parts))
     return FoundObjects(
         np.concatenate([one.image for one in parts]),
         np.concatenate([one.category for one in parts]),
         np.concatenate([one.boxes_xywh for one in parts]),
         np.concatenate([one.scores for one in parts]),
+        np.concatenate(masks) if masks else None,
     )
 
 

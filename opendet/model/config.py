@@ -35,6 +35,29 @@ class BackboneConfig(Section):
         return self
 
 
+class PrototypeHeadConfig(Section):
+    """DeCo-DETR's head: what a query shows, in the terms of a prototype pool (spec/deco_detr.md
+    B.3). It reads queries and gives nothing back to them."""
+
+    reads: Literal["query", "prompt"] = "query"
+    """DeCo-DETR's reads the query itself; `prompt` reads what VLD-M, or a glimpse, makes of it: for
+    detectors whose queries have not learned yet what things look like."""
+    levels: Literal["both", "coarse", "fine"] = "both"
+    """Which prototypes it knows."""
+    hidden: int = Field(default=0, ge=0)
+    """Hidden width of the query's projection; 0 takes the prototypes' own width."""
+    temperature: float = Field(default=0.07, gt=0)
+    """alpha: the cosines with prototypes are divided by it before the softmax."""
+    residual: bool = True
+    """Whether an MLP of the projected query is added to the weighted prototypes."""
+    predictor_layers: int = Field(default=2, ge=1)
+    """Cross-attention layers of the semantic predictor, from queries to class vectors."""
+    predictor_heads: PositiveInt = 8
+    """Attention heads; they divide the prototypes' width."""
+    gradient: Literal["isolated", "shared"] = "isolated"
+    """PD-DuGi: the semantic losses send no gradient into the detector; `shared` lets them."""
+
+
 class DetectorConfig(Section):
     """Open-Det's detector (spec/open_det.md A.2); the defaults are the paper's sizes."""
 
@@ -88,6 +111,10 @@ class DetectorConfig(Section):
     """VLD-M's feed-forward block reweights what was read; off, it is added to it."""
     distiller_hidden: PositiveInt = 1024
     """Hidden width of that block."""
+    semantics: Literal["none", "prototypes"] = "none"
+    """`prototypes`: a head that names queries by the build's prototype pool, beside the namer."""
+    prototypes: PrototypeHeadConfig = PrototypeHeadConfig()
+    """That head."""
     glimpse_side: int = Field(default=0, ge=0)
     """A prompt also looks at the image's own pixels, sampled in its box on a grid of this side; 0
     leaves it out. For detectors without pretrained weights."""
@@ -117,7 +144,8 @@ class NamerConfig(Section):
     """The T5 that turns a prompt into a name."""
 
     t5: str = "google/flan-t5-base"
-    """`tiny` for one built here, else a Hugging Face name or a folder."""
+    """`tiny` for one built here, `none` for a detector that writes no names (prototypes and lists
+    still have some), else a Hugging Face name or a folder."""
     prompt_width: int = Field(default=0, ge=0)
     """Width of prompts and text vectors; 0 takes the T5's own, another is projected to it."""
     max_new_tokens: PositiveInt = 12

@@ -10,11 +10,14 @@ from opendet.model.decoder import Decoder
 from opendet.model.denoising import NoisedBoxes
 from opendet.model.encoder_choice import build_encoder
 from opendet.model.features import FeatureTokens, join_levels, pad_maps
-from opendet.model.namer import T5Namer
 from opendet.model.neck import Neck
+from opendet.model.no_namer import NoNamer
 from opendet.model.outputs import DenoisingOutput, DetectorOutput
 from opendet.model.prompts import Prompts
+from opendet.model.prototype_head import PrototypeHead
+from opendet.model.prototype_set import PrototypeSet
 from opendet.model.query_selection import QuerySelection
+from opendet.model.t5_namer import T5Namer
 
 # B images, H x W the padded size, Q queries, D the detector's width, D_t the prompts' width
 
@@ -25,11 +28,18 @@ SIZE_UNIT = 32
 class OpenDetector(nn.Module):
     """Backbone, neck, encoder, query selection, decoder, prompts; and the namer that reads them.
 
-    Naming is a second step, `detector.namer.name(detector.prompt(...))`, so that only what is
-    worth a name gets one. The aligners serve training alone; there is one for each decoder layer.
+    Naming is a second step, by any of the namers (`opendet.model.naming`), so that only what is
+    worth a name gets one. The aligners serve training, and a namer that is given its names; there
+    is one for each decoder layer.
     """
 
-    def __init__(self, config: DetectorConfig, namer: T5Namer) -> None:
+    def __init__(
+        self,
+        config: DetectorConfig,
+        namer: T5Namer | NoNamer,
+        known: PrototypeSet | None = None,
+    ) -> None:
+        """`known`: what the prototype head names by, where the configuration wants one."""
         super().__init__()
         self.config = config
         self.backbone = build_backbone(config.backbone, checkpoint_from=config.checkpoint_from)
@@ -40,6 +50,9 @@ class OpenDetector(nn.Module):
         self.aligners = nn.ModuleList(_build_aligners(config, namer.prompt_width))
         self.prompts = Prompts(config, namer.prompt_width)
         self.namer = namer
+        self.prototypes = _build_prototypes(config, known, prompt_width=namer.prompt_width)
+        self.captioner: nn.Module | None = None
+        """What ties the features to a language model in training; no exported model has one."""
 
     def forward(
         self, images: Tensor, sizes_hw: Tensor, noised: NoisedBoxes | None = None
@@ -125,6 +138,16 @@ def _build_aligners(config: DetectorConfig, text_width: int) -> list[Aligner]:
         Aligner(config.width, text_width, direction=config.aligner, scale=config.align_scale)
         for _ in range(config.layers)
     ]
+
+
+def _build_prototypes(
+    config: DetectorConfig, known: PrototypeSet | None, *, prompt_width: int
+) -> PrototypeHead | None:
+    if config.semantics == "none":
+        return None
+    assert known is not None, "the prototype head needs a pool"
+    width = prompt_width if config.prototypes.reads == "prompt" else config.width
+    return PrototypeHead(config.prototypes, width, known)
 
 
 def _pad_to_unit(images: Tensor) -> Tensor:

@@ -75,6 +75,9 @@ class TrainConfig(Section):
     """Checkpoints that stay; the one before the last too, should the last be damaged."""
     log_every: int = Field(default=10, ge=1)
     """Steps that one row of the series averages."""
+    signals: bool = False
+    """Also write `signals.parquet`: how each object's name fared in training, for the filter of
+    another round (`opendet data loop`)."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs the extra `logging`)."""
     dvclive: bool = False

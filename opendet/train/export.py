@@ -2,24 +2,28 @@
 
 `model.safetensors` has all weights, `config.json` the detector's configuration, how images are
 resized, what the weights must hash to and what they were trained with; `namer/` has the T5's shape
-and its tokenizer. The folder appears in one step: where it is, it is whole.
+and its tokenizer, `prototypes.json` the names of the prototypes, where there are any. The folder
+appears in one step: where it is, it is whole.
 """
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import Tensor
 
 from opendet.files import fsync_path, write_durably
 from opendet.manifest import FileStamp
 from opendet.model.config import DetectorConfig
 from opendet.model.detector import OpenDetector
-from opendet.model.namer import WEIGHTS_FILE, T5Namer
+from opendet.model.no_namer import NoNamer
+from opendet.model.prototype_set import PrototypeSet, empty_prototypes
+from opendet.model.saved_namer import begin_namer
+from opendet.model.t5_namer import WEIGHTS_FILE, T5Namer
 from opendet.section import Section
 from opendet.train.checkpoint import write_tensors_durably
 from opendet.train.weights import load_tensors
@@ -28,6 +32,7 @@ MODEL_VERSION = 1
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 NAMER = "namer"
+PROTOTYPES = "prototypes.json"
 
 
 class Resize(Section):
@@ -59,15 +64,24 @@ def export_model(
     *,
     resize: Resize,
     training: dict[str, Any],
+    beside: Callable[[Path], None] | None = None,
 ) -> None:
-    """Write the folder, which must not be there yet, with `weights` in place of the detector's."""
+    """Write the folder, which must not be there yet, with `weights` in place of the detector's.
+
+    `beside` writes what further training may want of it.
+    """
     for leftover in folder.parent.glob(f".{folder.name}-*"):
         shutil.rmtree(leftover)
     attempt = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     attempt.chmod(0o755)
     detector.namer.save(attempt / NAMER)
-    (attempt / NAMER / WEIGHTS_FILE).unlink()  # the namer's weights are among the detector's
+    # the namer's weights are among the detector's
+    (attempt / NAMER / WEIGHTS_FILE).unlink(missing_ok=True)
+    if detector.prototypes is not None:
+        detector.prototypes.known.write_names(attempt / PROTOTYPES)
     write_tensors_durably(attempt / WEIGHTS, weights)
+    if beside:
+        beside(attempt)
     card = ModelCard(
         detector=detector.config,
         resize=resize,
@@ -100,9 +114,10 @@ def read_card(folder: Path) -> ModelCard:
     return card
 
 
-def load_detector(folder: Path) -> OpenDetector:
+def load_detector(folder: Path, *, written_names: bool = True) -> OpenDetector:
     """The detector of a model folder, on the CPU, in evaluation mode.
 
+    Without `written_names` its T5 is left on the disk: prototypes and vocabularies name without.
     Raises ValueError, in one line, for a folder that is no whole model.
     """
     card = read_card(folder)
@@ -110,6 +125,23 @@ def load_detector(folder: Path) -> OpenDetector:
     offline = config.model_copy(
         update={"backbone": config.backbone.model_copy(update={"pretrained": False})}
     )
-    detector = OpenDetector(offline, T5Namer.empty(folder / NAMER))
-    load_tensors(detector, load_file(folder / WEIGHTS), what=str(folder / WEIGHTS))
+    namer = begin_namer(folder / NAMER, written_names=written_names)
+    detector = OpenDetector(offline, namer, known_prototypes(folder, config))
+    load_tensors(detector, _wanted(folder / WEIGHTS, namer), what=str(folder / WEIGHTS))
     return detector.eval()
+
+
+def known_prototypes(folder: Path, config: DetectorConfig) -> PrototypeSet | None:
+    """What the prototype head of a model's folder names by, for its weights to fill."""
+    return None if config.semantics == "none" else empty_prototypes(folder / PROTOTYPES)
+
+
+def _wanted(path: Path, namer: T5Namer | NoNamer) -> dict[str, Tensor]:
+    """The weights of a file, without those of a T5 that nobody asks for: they are not even read."""
+    with safe_open(path, framework="pt") as file:
+        left_out = f"{NAMER}." if isinstance(namer, NoNamer) else None
+        return {
+            name: file.get_tensor(name)
+            for name in file.keys()  # noqa: SIM118 - it is no dictionary
+            if left_out is None or not name.startswith(left_out)
+        }

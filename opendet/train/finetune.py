@@ -11,6 +11,7 @@ from torch import nn
 
 from opendet.model.detector import OpenDetector
 from opendet.model.lora import LoraLinear
+from opendet.model.t5_namer import T5Namer
 from opendet.train.config import LoraConfig
 
 UNFIT = ("wo",)
@@ -22,7 +23,6 @@ def adapt(detector: OpenDetector, config: LoraConfig, *, seed: int) -> None:
 
     Raises ValueError where those have none, such as a ResNet.
     """
-    head = detector.namer.head
     linears = list(_linears(detector, config))
     if not linears:
         raise ValueError(
@@ -34,7 +34,8 @@ def adapt(detector: OpenDetector, config: LoraConfig, *, seed: int) -> None:
         own_seed = seed + zlib.crc32(name.encode())
         adapted = LoraLinear.of(child, rank=config.rank, alpha=config.alpha, seed=own_seed)
         setattr(parent, name.rpartition(".")[2], adapted)
-    if head.rank and "namer" in config.modules:  # it has had its own from the start
+    head = detector.namer.head if isinstance(detector.namer, T5Namer) else None
+    if head and head.rank and "namer" in config.modules:  # it has had its own from the start
         head.lora_a.requires_grad_()
         head.lora_b.requires_grad_()
 
@@ -42,9 +43,10 @@ def adapt(detector: OpenDetector, config: LoraConfig, *, seed: int) -> None:
 def merge_adapters(detector: OpenDetector) -> None:
     """Add every correction to its weights, the head's too: plain layers with the same outputs."""
     detector.namer.merge_head()
+    head = detector.namer.head if isinstance(detector.namer, T5Namer) else None
     for parent in list(detector.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, LoraLinear) and child is not detector.namer.head:
+            if isinstance(child, LoraLinear) and child is not head:
                 setattr(parent, name, child.merged())
 
 

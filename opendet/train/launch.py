@@ -17,6 +17,7 @@ from opendet.train.config import TrainConfig
 from opendet.train.distributed import Ranks, joined
 from opendet.train.recipe import Recipe
 from opendet.train.run import train
+from opendet.train.semantic_sources import SemanticSources
 from opendet.train.text_config import TextConfig
 from opendet.train.text_tower import tower_of
 
@@ -37,6 +38,8 @@ class Job:
     work_folder: Path
     start_content: str
     """`content_of` what the run begins with: a large folder, read once."""
+    semantics: SemanticSources | None = None
+    """What a prototype head learns from."""
 
     def run(self, ranks: Ranks) -> Path:
         """Train as one of the ranks; the model's folder."""
@@ -49,6 +52,7 @@ class Job:
             template=template,
             ranks=ranks,
             start_content=self.start_content,
+            semantics=self.semantics,
         )
 
 

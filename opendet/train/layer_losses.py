@@ -46,13 +46,21 @@ class LayerLosses:
         return {"object": Cost(loss, len(match)), "l1": l1, "giou": giou}
 
     def of_decoder(
-        self, layer: LayerOutput, valid: Tensor, match: Matches, alignment: Tensor | None
+        self,
+        layer: LayerOutput,
+        valid: Tensor,
+        match: Matches,
+        alignment: Tensor | None,
+        agreed: Tensor | None = None,
     ) -> dict[str, Cost]:
         """A decoder layer's. alignment (B, Q, M + K) logits, where there is an aligner: of the
-        objects' names, then of the wrong ones."""
+        objects' names, then of the wrong ones. agreed (P,) stands in for it in the joint loss
+        where there is none; NaN where nobody knows."""
         l1, giou, iou = self._boxes(layer, match)
         wanted = torch.zeros_like(layer.logits)
-        wanted[match.images, match.queries] = self._object_targets(layer, match, alignment, iou)
+        wanted[match.images, match.queries] = self._object_targets(
+            layer, match, iou, self._aligned(match, alignment, agreed, otherwise=iou)
+        )
         judged = self._judged(valid)
         logits, targets = layer.logits[judged], wanted[judged]
         loss = (
@@ -97,7 +105,7 @@ class LayerLosses:
         return Cost((weights * l1).sum(), count), Cost((weights * giou).sum(), count), iou
 
     def _object_targets(
-        self, layer: LayerOutput, match: Matches, alignment: Tensor | None, iou: Tensor
+        self, layer: LayerOutput, match: Matches, iou: Tensor, aligned: Tensor
     ) -> Tensor:
         """(P,) what the score of a matched query should be."""
         if self.config.object_loss == "focal":
@@ -105,17 +113,18 @@ class LayerLosses:
         targets = iou
         if self.config.object_loss == "joint":
             own = layer.logits[match.images, match.queries].float().sigmoid()
-            aligned = self._aligned(match, alignment, otherwise=iou)
             targets = joint_target(own, aligned, iou, alpha=self.config.joint_alpha)
         if self.config.many_decay:
             targets = targets * torch.exp(-match.ranks / self.config.many_decay)
         return targets.clamp(min=LEAST_QUALITY)
 
-    def _aligned(self, match: Matches, alignment: Tensor | None, otherwise: Tensor) -> Tensor:
+    def _aligned(
+        self, match: Matches, alignment: Tensor | None, agreed: Tensor | None, otherwise: Tensor
+    ) -> Tensor:
         """(P,) the probability that a query shows its object's name; an object without a name,
-        and a detector without an aligner, has its IoU in place of it."""
+        and a detector that compares none, has its IoU in place of it."""
         if alignment is None:
-            return otherwise
+            return otherwise if agreed is None else torch.where(agreed.isnan(), otherwise, agreed)
         own = alignment[match.images, match.queries, match.targets].float().sigmoid()
         return torch.where(self.truths.texted[match.images, match.targets], own, otherwise)
 

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
 
 from opendet.data.batch import Batch
 from opendet.progress import progress
 from opendet.train import checkpoint
+from opendet.train.clipping import clip_gradients
 from opendet.train.config import TrainConfig
 from opendet.train.distributed import Ranks, without_sync
 from opendet.train.metrics_log import Series
@@ -35,6 +35,18 @@ class Losses(Protocol):
     def parts(self) -> dict[str, Tensor]: ...
 
 
+class StepHooks(Protocol):
+    """What is done around a step of the optimizer, counted from 0, on every rank (`Objective`)."""
+
+    def before_update(self, step: int, detector: nn.Module) -> None:
+        """The gradients are there, and are neither checked nor clipped."""
+        ...
+
+    def finish_step(self, step: int, ranks: Ranks) -> None:
+        """The weights are new; averages and a checkpoint come after."""
+        ...
+
+
 def train_steps(
     state: TrainingState,
     batch_loss: nn.Module,
@@ -44,12 +56,14 @@ def train_steps(
     series: Series,
     checkpoints: Path,
     unfreeze_at: int | None = None,
+    hooks: StepHooks | None = None,
 ) -> None:
     """Train from where `state` stands to the last step; a checkpoint is there at the end.
 
     `batch_loss` is the forward pass, the matching and the losses of one batch (`TrainingStep`).
-    From step `unfreeze_at` on the namer's head is trained. Raises ValueError for a loss or a
-    gradient that is not finite; the last checkpoint stays.
+    From step `unfreeze_at` on the namer's head is trained. `hooks` are called around each of the
+    optimizer's steps. Raises ValueError for a loss or a gradient that is not finite; the last
+    checkpoint stays.
     """
     state.detector.train()
     batches = _without_end(state.loader)
@@ -62,10 +76,14 @@ def train_steps(
                 parallel = ranks.parallel(batch_loss)  # it knows what is trained from its start
             lr = set_learning_rate(state.optimizer, state.step, config)
             micros = list(_backward(parallel, batches, state.step, config, ranks))
-            norm = clip_grad_norm_(state.detector.parameters(), config.clip_norm)
+            if hooks:
+                hooks.before_update(state.step, state.detector)
+            norm = clip_gradients(state.detector, config.clip_norm)
             _require_finite(micros, norm, state.step, ranks)
             state.optimizer.step()
             state.optimizer.zero_grad(set_to_none=True)
+            if hooks:
+                hooks.finish_step(state.step, ranks)
             state.ema.update(state.detector, state.step)
             state.step += 1
             series.add(state.step, {**_mean(micros), "grad_norm": norm, "lr": lr})

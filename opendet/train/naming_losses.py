@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from opendet.model.detector import OpenDetector
+from opendet.model.no_namer import NoNamer
 from opendet.model.outputs import DetectorOutput
+from opendet.model.t5_namer import T5Namer
 from opendet.train.losses import contrast_loss, distillation_loss
 from opendet.train.matching import Matches
 from opendet.train.normalise import Cost
@@ -35,6 +37,17 @@ class Named:
     names: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What the names of a step cost, and what became of each of the N objects."""
+
+    costs: dict[str, Cost]
+    prompts: Tensor
+    """(N, D_t) without gradient."""
+    losses: Tensor
+    """(N,) the mean cross-entropy of a name's tokens, without gradient; empty without a T5."""
+
+
 def draw_named(match: Matches, truths: Truths, draws: StepDraws, *, most: int) -> Named:
     """Of each image at most `most` matched objects with a name, drawn at random."""
     images, targets = match.images.tolist(), match.targets.tolist()
@@ -56,11 +69,16 @@ def naming_costs(
     text: TextVectors | None,
     draws: StepDraws,
     config: ObjectiveConfig,
-) -> dict[str, Cost]:
+) -> Lessons:
     """`naming`, `distillation`, `contrast`, `text_denoising` and `caption`; the T5 runs once for
-    names."""
+    names. Without one nothing is written: the prompts learn to be their names' texts alone."""
     boxes = _looked_at(named, truths, draws, config)
     prompts = detector.prompt(output, named.images, named.queries, boxes)  # (N, D_t)
+    taught = {"distillation": _distil(prompts, named, truths)}
+    if config.contrast_weight:
+        taught["contrast"] = _contrast(prompts, named, truths, text, draws, config)
+    if isinstance(detector.namer, NoNamer):
+        return Lessons(taught, prompts.detach(), prompts.new_zeros(0))
     read = prompts.detach() if draws.step < config.detach_prompts_until else prompts
     noised, words = _noised_texts(named, truths, text, draws, config)
     told = torch.cat((read, *noised))  # (N + U, D_t)
@@ -68,12 +86,12 @@ def naming_costs(
     count = len(named.names)
     costs = {
         "naming": Cost(sums[:count].sum(), tokens[:count].sum()),
-        "distillation": _distil(prompts, named, truths),
+        **taught,
         "text_denoising": Cost(sums[count:].sum(), tokens[count:].sum()),
+        **_captions(detector, detector.namer, output, truths, draws, config),
     }
-    if config.contrast_weight:
-        costs["contrast"] = _contrast(prompts, named, truths, text, draws, config)
-    return {**costs, **_captions(detector, output, truths, draws, config)}
+    losses = sums[:count] / tokens[:count].clamp(min=1)
+    return Lessons(costs, prompts.detach(), losses.detach())
 
 
 def _looked_at(
@@ -186,6 +204,7 @@ def _others(
 
 def _captions(
     detector: OpenDetector,
+    namer: T5Namer,
     output: DetectorOutput,
     truths: Truths,
     draws: StepDraws,
@@ -204,7 +223,7 @@ def _captions(
     if draws.step < config.detach_prompts_until:
         prompts = prompts.detach()
     captions = [truths.captions[image] or "" for image in images]
-    sums, tokens = detector.namer.losses(
+    sums, tokens = namer.losses(
         prompts.view(*best.shape, -1), captions, longest=config.caption_tokens
     )
     return {"caption": Cost(sums.sum(), tokens.sum())}

@@ -3,22 +3,24 @@
 B images, Q queries, M objects of one image, L decoder layers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from opendet.data.batch import Batch
 from opendet.model.detector import OpenDetector
 from opendet.model.outputs import DetectorOutput, LayerOutput
 from opendet.train.assignment import ALIGNMENT_SHARE, assign_many
+from opendet.train.distributed import Ranks
 from opendet.train.layer_losses import LayerLosses
 from opendet.train.matching import Matches, match_one_to_one, matching_costs, pairwise_ious
 from opendet.train.naming_losses import draw_named, naming_costs
 from opendet.train.normalise import Cost, means
 from opendet.train.objective_config import ObjectiveConfig
 from opendet.train.randomness import StepDraws
+from opendet.train.seen import FurtherObjective, Seen
 from opendet.train.text_vectors import TextVectors
 from opendet.train.truths import Truths, read_truths
 from opendet.train.wrong_names import with_wrong_names
@@ -34,18 +36,30 @@ class LossReport:
     """Scalars without gradient, unweighted: `object`, `l1`, `giou`, `align`, `iou` of the last
     layer, their sums over the layers before it as `..._aux`, over the noised boxes of all layers as
     `..._denoising`, the encoder's as `..._proposals`; `naming`, `distillation`, `contrast`,
-    `text_denoising`, `caption`; `matched` counts the last layer's pairs."""
+    `text_denoising`, `caption`; of further objectives `deco_kl`, `deco_align`, `image_caption` and
+    `region_phrase`; `matched` counts the last layer's pairs."""
 
 
 class Objective:
     """Adds up the losses of proposals, decoder layers, noised boxes, names and distillation.
 
     `text`: the teacher's vectors of the names. Without one nothing is aligned, distilled or noised.
+    `further`: objectives that some detectors have beside them. `agreement`: (P, D) queries and the
+    names of their objects -> (P,) how likely they show those, NaN where nobody knows; for the joint
+    loss of a detector without an aligner (DeCo-DETR's).
     """
 
-    def __init__(self, config: ObjectiveConfig, text: TextVectors | None) -> None:
+    def __init__(
+        self,
+        config: ObjectiveConfig,
+        text: TextVectors | None,
+        further: Sequence[FurtherObjective] = (),
+        agreement: Callable[[Tensor, Sequence[str | None]], Tensor] | None = None,
+    ) -> None:
         self.config = config
         self.text = text
+        self.further = tuple(further)
+        self.agreement = agreement
 
     def __call__(
         self, detector: OpenDetector, output: DetectorOutput, batch: Batch, draws: StepDraws
@@ -58,10 +72,24 @@ class Objective:
         matches = self._match(detector, output, truths, _of_objects(alignments, truths))
         costs = self._layer_costs(output, truths, matches, alignments)
         named = draw_named(matches[-1], truths, draws, most=self.config.named_objects)
-        costs += naming_costs(
-            detector, output, named, truths, self.text, draws, self.config
-        ).items()
-        return self._report(detector, costs, matched=len(matches[-1]))
+        lessons = naming_costs(detector, output, named, truths, self.text, draws, self.config)
+        costs += lessons.costs.items()
+        seen = Seen(detector, output, batch, truths, matches[-1], named, lessons, self.text, draws)
+        weights = part_weights(self.config)
+        for one in self.further:
+            costs += one.costs(seen).items()
+            weights.update(one.weights(draws.step))
+        return self._report(detector, costs, weights, matched=len(matches[-1]))
+
+    def before_update(self, step: int, detector: nn.Module) -> None:
+        """For objectives that hold parts of the detector still."""
+        for one in self.further:
+            one.before_update(step, detector)
+
+    def finish_step(self, step: int, ranks: Ranks) -> None:
+        """After the optimizer's step, for objectives that keep more than gradients."""
+        for one in self.further:
+            one.finish_step(step, ranks)
 
     def _match(
         self,
@@ -112,20 +140,34 @@ class Objective:
         for number, (layer, match, alignment) in enumerate(
             zip(output.layers, matches[1:], alignments, strict=True)
         ):
-            costs = losses.of_decoder(layer, output.valid, match, alignment)
+            agreed = self._agreed(layer, truths, match) if number == last else None
+            costs = losses.of_decoder(layer, output.valid, match, alignment, agreed)
             parts += _named_parts(costs, "" if number == last else "_aux")
         if output.denoising is not None:
             for layer in output.denoising.layers:
                 parts += _named_parts(losses.of_denoising(output.denoising, layer), "_denoising")
         return parts
 
+    def _agreed(self, layer: LayerOutput, truths: Truths, match: Matches) -> Tensor | None:
+        """(P,) how likely the matched queries show their objects' names, where that is asked of
+        another than the aligner."""
+        if self.agreement is None:
+            return None
+        pairs = zip(match.images.tolist(), match.targets.tolist(), strict=True)
+        names = [truths.names[image][target] for image, target in pairs]
+        return self.agreement(layer.queries[match.images, match.queries], names)
+
     def _report(
-        self, detector: OpenDetector, costs: Sequence[tuple[str, Cost]], *, matched: int
+        self,
+        detector: OpenDetector,
+        costs: Sequence[tuple[str, Cost]],
+        weights: Mapping[str, float],
+        *,
+        matched: int,
     ) -> LossReport:
         parts: dict[str, Tensor] = {}
         for (name, _), mean in zip(costs, means([cost for _, cost in costs]), strict=True):
             parts[name] = parts[name] + mean if name in parts else mean
-        weights = part_weights(self.config)
         weighted = [weights[name] * part for name, part in parts.items()]
         total = torch.stack([*weighted, _connection(detector)]).sum()
         report = {name: part.detach() for name, part in parts.items()}

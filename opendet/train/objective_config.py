@@ -5,6 +5,8 @@ from typing import Literal, Self
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from opendet.section import Section
+from opendet.train.deco_config import DecoConfig
+from opendet.train.llmdet_config import LlmdetConfig
 
 
 class ObjectiveConfig(Section):
@@ -99,6 +101,10 @@ class ObjectiveConfig(Section):
     names before boxes are found; at test it is always the predicted box."""
     named_objects: PositiveInt = 40
     """At most so many objects of an image are named in a step, drawn at random."""
+    deco: DecoConfig = DecoConfig()
+    """DeCo-DETR's losses, where the detector has a prototype head."""
+    llmdet: LlmdetConfig = LlmdetConfig()
+    """LLMDet's: captions of images and phrases of regions, by a language model."""
 
     @model_validator(mode="after")
     def _ignore_below_threshold(self) -> Self:

@@ -9,14 +9,21 @@ import torch
 from safetensors.torch import load_file
 
 from opendet.files import sha256_of, write_json_durably
+from opendet.model.captioner import Captioner
 from opendet.model.detector import OpenDetector
 from opendet.model.grounding_import import import_grounding_dino
 from opendet.model.lora import LoraLinear
-from opendet.model.namer import T5Namer
-from opendet.train.export import NAMER, WEIGHTS, read_card
+from opendet.model.no_namer import NoNamer
+from opendet.model.prototype_set import PrototypeSet, empty_prototypes
+from opendet.model.t5_namer import T5Namer
+from opendet.train.export import NAMER, PROTOTYPES, WEIGHTS, read_card
+from opendet.train.llmdet_start import build_captioner, load_captioner
 from opendet.train.recipe import Recipe
 from opendet.train.text_vectors import TextVectors
 from opendet.train.weights import load_tensors, own_tensors
+
+HEAD = "prototypes"
+"""What the detector calls its prototype head."""
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +45,22 @@ def is_own(start_from: str) -> bool:
     return bool(start_from) and (Path(start_from) / NAMER).is_dir()
 
 
-def begin_namer(recipe: Recipe, names: list[str], text: TextVectors | None) -> T5Namer:
-    """The namer of the folder to begin with, else the one that the section `namer` says."""
+def begin_namer(recipe: Recipe, names: list[str], text: TextVectors | None) -> T5Namer | NoNamer:
+    """The namer of the folder to begin with, else the one that the section `namer` says.
+
+    Raises ValueError where prompts would be as wide as nothing that is known.
+    """
     config = recipe.namer
     torch.manual_seed(recipe.train.seed)  # of the projection, where there is one
-    if is_own(recipe.train.start_from):
+    namer: T5Namer | NoNamer
+    if config.t5 == "none":
+        width = config.prompt_width or (text.matrix.shape[1] if text is not None else 0)
+        if not width:
+            raise ValueError(
+                "namer.t5: none leaves prompts without a width: set namer.prompt_width"
+            )
+        namer = NoNamer(config, width)
+    elif is_own(recipe.train.start_from):
         namer = _kept_namer(recipe)
     elif config.t5 == "tiny":
         namer = T5Namer.tiny(names, config, seed=recipe.train.seed)
@@ -68,21 +86,38 @@ def warn_of_cut_names(namer: T5Namer, names: list[str]) -> None:
         )
 
 
-def begin_detector(recipe: Recipe, namer: T5Namer) -> OpenDetector:
+def begin_detector(
+    recipe: Recipe, namer: T5Namer | NoNamer, known: PrototypeSet | None = None
+) -> OpenDetector:
     """A detector around the namer, with the weights of the folder to begin with.
 
-    Raises ValueError, in one line, for a model of another shape.
+    `known`: the pool, for a detector with a prototype head. A head that the folder's model lacks
+    begins anew, and so does one of another pool. Raises ValueError, in one line, for a model of
+    another shape.
     """
     torch.manual_seed(recipe.train.seed)
-    detector = OpenDetector(recipe.detector, namer)
+    detector = OpenDetector(recipe.detector, namer, known)
     if is_own(recipe.train.start_from):
         folder = Path(recipe.train.start_from)
         read_card(folder)  # says what is wrong with a damaged one
         kept = load_file(folder / WEIGHTS)
-        adapters = _new_adapters(detector)
-        load_tensors(detector, {**adapters, **kept}, what=f"train.start_from: {folder}")
+        new = {**_new_adapters(detector), **_new_head(detector, folder)}
+        wanted = {name: tensor for name, tensor in kept.items() if _is_wanted(name, detector)}
+        load_tensors(detector, {**wanted, **new}, what=f"train.start_from: {folder}")
         log.info("beginning with the weights of %s", folder)
     return detector
+
+
+def begin_captioner(recipe: Recipe, detector: OpenDetector, device: torch.device) -> Captioner:
+    """What LLMDet's objectives train, with what the folder to begin with has kept of it.
+
+    Raises ValueError, in one line, for a language model that is not there.
+    """
+    captioner = build_captioner(recipe.objective.llmdet, detector, seed=recipe.train.seed)
+    if is_own(recipe.train.start_from):
+        load_captioner(Path(recipe.train.start_from), captioner)
+    captioner.language.to(device)
+    return captioner.to(device)
 
 
 def import_weights(detector: OpenDetector, start_from: str, report_file: Path) -> None:
@@ -107,6 +142,26 @@ def _kept_namer(recipe: Recipe) -> T5Namer:
     kept = T5Namer.empty(Path(recipe.train.start_from) / NAMER)
     kept.t5.lm_head = kept.head.merged()
     return T5Namer(kept.t5, kept.tokenizer, recipe.namer, seed=recipe.train.seed)
+
+
+def _new_head(detector: OpenDetector, folder: Path) -> "dict[str, torch.Tensor]":
+    """The prototype head's own tensors, where the folder's model has none, or one of another pool:
+    its prototypes are called otherwise."""
+    if detector.prototypes is None:
+        return {}
+    path = folder / PROTOTYPES
+    if path.is_file() and empty_prototypes(path).names == detector.prototypes.names:
+        return {}
+    own = own_tensors(detector.prototypes)
+    return {f"{HEAD}.{name}": tensor.detach().clone() for name, tensor in own.items()}
+
+
+def _is_wanted(name: str, detector: OpenDetector) -> bool:
+    """Whether a tensor of the folder's model has a part here: a model that shall write no names
+    leaves the T5, one without a prototype head leaves that."""
+    if isinstance(detector.namer, NoNamer) and name.startswith(f"{NAMER}."):
+        return False
+    return detector.prototypes is not None or not name.startswith(f"{HEAD}.")
 
 
 def _new_adapters(detector: OpenDetector) -> "dict[str, torch.Tensor]":

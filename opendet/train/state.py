@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from opendet.data.batch import Batch
 from opendet.model.detector import OpenDetector
-from opendet.model.namer import T5Namer
+from opendet.model.t5_namer import T5Namer
 from opendet.train.checkpoint import Checkpoint
 from opendet.train.config import TrainConfig
 from opendet.train.ema import Ema
@@ -64,6 +64,7 @@ class TrainingState:
         """Train the namer's whole head from here on; its optimizer state begins anew."""
         assert isinstance(self.detector, OpenDetector)
         namer = self.detector.namer
+        assert isinstance(namer, T5Namer)
         _unfreeze_average(self.ema, namer)
         namer.unfreeze_head()
         known = self.optimizer.state

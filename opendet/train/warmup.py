@@ -20,7 +20,7 @@ from opendet.train.randomness import seed_step
 from opendet.train.text_vectors import TextVectors
 
 if TYPE_CHECKING:
-    from opendet.model.namer import T5Namer
+    from opendet.model.t5_namer import T5Namer
 
 # N names in a step, D_t width of a text vector
 

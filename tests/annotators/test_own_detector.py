@@ -15,6 +15,7 @@ from opendet.predict import Detector
 from opendet.predict_config import PredictConfig
 from opendet.train.export import Resize, export_model
 from opendet.train.weights import own_tensors
+from tests.model.naming_worlds import CONCEPTS, export_named
 from tests.model.worlds import build_detector
 
 SIZES = [(64, 48), (40, 90), (33, 33)]
@@ -82,6 +83,27 @@ def test_in_bfloat16(model: Path) -> None:
     found = Own(config_of(model, dtype="bfloat16")).find(_images(), [()] * 3)
     assert all(np.isfinite([*one.box_xyxy, one.score]).all() for image in found for one in image)
     assert found != Own(config_of(model)).find(_images(), [()] * 3)
+
+
+def test_by_prototypes_a_score_is_of_thing_and_name(tmp_path: Path) -> None:
+    """And nothing below the floor is told, which the name's probability may bring a thing to."""
+    model = export_named(tmp_path / "model")
+    everything = Own(config_of(model, namer="prototypes")).find(_images(), [()] * 3)
+    assert {one.name for image in everything for one in image} <= set(CONCEPTS)
+    written = Own(config_of(model, namer="t5")).find(_images(), [()] * 3)
+    assert [len(image) for image in written] == [len(image) for image in everything]
+    assert written[0][0].score > everything[0][0].score
+    floor = everything[0][1].score
+    some = Own(config_of(model, namer="prototypes", floor=floor)).find(_images(), [()] * 3)
+    assert some[0] == [one for one in everything[0] if one.score >= floor]
+
+
+def test_a_namer_that_the_model_has_not(model: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"regions\.detectors: the model has no prototypes"
+    ) as error:
+        Own(config_of(model, namer="prototypes"))
+    assert "\n" not in str(error.value)
 
 
 def test_its_name_and_revision_hold_no_path(model: Path, tmp_path: Path) -> None:

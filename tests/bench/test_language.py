@@ -4,7 +4,7 @@ import torch
 
 from opendet.bench.arms import namer_config
 from opendet.bench.language import teach_language
-from opendet.model.namer import T5Namer
+from opendet.model.t5_namer import T5Namer
 
 FEW = ["red circle", "blue circle", "red star", "blue star"]
 

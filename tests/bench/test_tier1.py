@@ -6,7 +6,7 @@ from opendet.bench import tier1_alignment, tier1_exact, tier1_joint, tier1_namin
 from opendet.bench.arms import namer_config
 from opendet.bench.synthetic import NAMES, TIERS
 from opendet.bench.tier1_world import QueryWorld, accuracy_by_tier, frequencies, text_vectors
-from opendet.model.namer import T5Namer
+from opendet.model.t5_namer import T5Namer
 
 
 def test_training_shows_no_unseen_name_and_many_duplicates() -> None:

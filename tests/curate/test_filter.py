@@ -15,7 +15,9 @@ from opendet.curate.filter import (
     judge_regions,
     precision_recall,
     tally,
+    training_precision_recall,
 )
+from opendet.curate.label_value import CONTRADICTED, LabelValue, LabelValueConfig
 from opendet.record import Provenance, Record, Region
 from opendet.sample import Dropped, Sample
 
@@ -343,3 +345,52 @@ def test_planted_errors_are_found_where_the_scores_tell() -> None:
     assert precision > 0.75
     assert recall > 0.85
     assert counts["judged"] == 500
+
+
+HEARD = LabelValue(
+    {
+        ("toy-0", 0): ("red star", CONTRADICTED),
+        ("toy-0", 1): ("red star", ""),
+        ("toy-0", 2): ("red star", CONTRADICTED),
+    }
+)
+
+
+def test_what_training_said_comes_last_of_all() -> None:
+    wrong = replace(GOOD, agreement=0.1)
+    judged = judge_regions(record(GOOD, GOOD, wrong, GOOD), FilterConfig(), HEARD)
+    assert [region.refusal for region in judged] == [CONTRADICTED, "", "disagrees", ""]
+    assert judged[0].has_object  # its box is still learned from
+
+
+def test_a_name_that_training_refused_leaves_room_for_the_same_box() -> None:
+    again = boxed(10, 10, 30, 20)
+    config = FilterConfig(max_overlap=0.5)
+    judged = judge_regions(record(GOOD, again), config, HEARD)
+    assert [region.refusal for region in judged] == [CONTRADICTED, ""]
+
+
+def test_the_tally_measures_what_training_said_among_what_other_rules_kept() -> None:
+    """One of two refused names was planted, and of the three planted ones one is refused; a fourth
+    region is refused before, the fifth was never seen."""
+    rules = FilterConfig(label_value=LabelValueConfig(min_agreement=0.0), min_margin=None)
+    planted = replace(GOOD, label="blue ring")
+    regions = (planted, GOOD, planted, boxed(0, 0, 1, 1), replace(GOOD, label=None), GOOD, planted)
+    said = {("toy-0", place): ("red star", "") for place in (1, 2, 3, 4, 6)}
+    said |= {("toy-0", place): ("red star", CONTRADICTED) for place in (0, 1)}
+    value = LabelValue(said)
+    one = filter_record(record(*regions), rules, value)
+    assert isinstance(one, Record)
+    counted = tally([one], rules, value)
+    assert {name: n for name, n in counted.items() if name.startswith("training.")} == {
+        "training.judged": 4,
+        "training.against": 2,
+        "training.planted": 3,
+        "training.caught": 1,
+        "training.unheard": 1,
+    }
+    assert counted["refused.contradicted_by_training"] == 2
+    assert training_precision_recall(counted) == (1 / 2, 1 / 3)
+    assert training_precision_recall({}) == (None, None)
+    off = tally([record(*regions)], FilterConfig(), value)
+    assert not [name for name in off if name.startswith("training.")]

@@ -120,6 +120,7 @@ class Found:
     scores: np.ndarray
     names: list[list[str]]
     prompts: None = None
+    masks: None = None
 
 
 def faulty_detector(records: list[Record]) -> Callable[[list[object]], list[Found]]:

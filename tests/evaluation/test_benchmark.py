@@ -32,6 +32,7 @@ class Found:
     scores: np.ndarray
     names: list[list[str]]
     prompts: None = None
+    masks: None = None
 
 
 def words(texts: Sequence[str]) -> np.ndarray:
@@ -156,7 +157,7 @@ def test_the_command_from_pictures_to_numbers(tmp_path: Path) -> None:
         ("ov_coco", "a.json has no category person"),
         ("lvis_minival", "a.json has no image whose coco_url is of val2017"),
         ("lvis", "a.json is no LVIS file"),
-        ("coco_masks", "coco_masks judges masks and Open-Det finds boxes: leave --images out"),
+        ("coco_masks", "coco_masks judges masks and Open-Det finds boxes: name a model"),
     ],
 )
 def test_a_protocol_that_does_not_fit_is_told_before_detecting(

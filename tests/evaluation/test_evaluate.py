@@ -64,6 +64,7 @@ class Found:
     scores: torch.Tensor
     names: list[list[str]]
     prompts: np.ndarray | None = None
+    masks: list[str | None] | None = None
 
 
 Change = Callable[[list[Region]], list[tuple[Any, float, list[str]]]]

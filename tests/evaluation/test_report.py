@@ -185,6 +185,19 @@ def test_an_empty_build_says_what_is_absent(tmp_path: Path) -> None:
         assert sentence in text
 
 
+def test_the_pool_is_drawn_and_judged(toy_build, inputs: ReportInputs, page: str) -> None:  # type: ignore[no-untyped-def]
+    """Each fine prototype a dot with its name, each figure a row; without vectors no picture."""
+    fine = [one for one in inputs.pool if one.level == "fine"]
+    assert page.count("<circle ") == len(fine) > 1
+    assert f"All {len(fine)} fine prototypes" in page
+    assert f"<title>{fine[0].medoid.name}: " in page
+    assert "fine purity" in text_of(toy_build, inputs)
+    assert len(inputs.pool_figures) > 5
+    bare = text_of(toy_build, replace(inputs, pool=(), pool_vectors={}, pool_figures=()))
+    assert "All of it at once" not in bare
+    assert "Its health" not in bare
+
+
 def test_each_missing_part_is_absent_alone(toy_build, inputs: ReportInputs) -> None:  # type: ignore[no-untyped-def]
     empty = ReportInputs("x")
     for name in ("ledgers", "metrics", "records", "predictions", "curves", "pool", "seconds"):

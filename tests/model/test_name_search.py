@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import T5Config, T5ForConditionalGeneration
 
-from opendet.model import namer as namer_module
+from opendet.model import t5_namer as namer_module
 from opendet.model.config import NamerConfig
 from opendet.model.name_search import (
     BLOCK,
@@ -17,7 +17,7 @@ from opendet.model.name_search import (
     generate_names,
     search_names,
 )
-from opendet.model.namer import T5Namer
+from opendet.model.t5_namer import T5Namer
 from opendet.model.tiny_t5 import train_tokenizer
 
 NAMES = ("a", "red star", "blue dotted ring", "green striped disc", "a thing of no colour at all")

@@ -5,7 +5,7 @@ import torch
 from opendet.data.batch import Target
 from opendet.model.config import BackboneConfig, DetectorConfig, NamerConfig
 from opendet.model.detector import OpenDetector
-from opendet.model.namer import T5Namer
+from opendet.model.t5_namer import T5Namer
 
 NAMES = ("red plain star", "blue dotted ring", "green striped disc", "a thing of no colour")
 TINY_NAMER = NamerConfig(t5="tiny", beams=2, tiny_width=32, tiny_feedforward=32, tiny_layers=1)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from opendet.cli import app
 from opendet.model.config import DetectorConfig
 from opendet.model.detector import OpenDetector
-from opendet.model.namer import T5Namer
+from opendet.model.t5_namer import T5Namer
 from opendet.train.blend import blend
 from opendet.train.export import Resize, export_model, load_detector, read_card
 from opendet.train.weights import own_tensors

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -20,6 +20,7 @@ from torch.nn import functional
 from opendet.model.config import NamerConfig
 from opendet.model.lora import LoraLinear
 from opendet.model.name_search import NEVER, Found, generate_names, join, search_names
+from opendet.model.naming import Objects, ScoredName
 from opendet.model.tiny_t5 import build_tiny_t5, train_tokenizer
 
 if TYPE_CHECKING:
@@ -35,13 +36,6 @@ IGNORED = -100
 """The label that the library's cross-entropy skips."""
 BEAMS_AT_ONCE = 512
 """Beams that are searched together; 0.5 GB of them for a T5 of FLAN-T5-base's size."""
-
-
-class ScoredName(NamedTuple):
-    """A name and the mean log-probability of its tokens, its end included."""
-
-    text: str
-    log_prob: float
 
 
 class T5Namer(nn.Module):
@@ -123,6 +117,10 @@ class T5Namer(nn.Module):
         weight is not a number.
         """
         return [[name.text for name in names] for names in self.name_scored(prompts, beams)]
+
+    def name_objects(self, objects: Objects, *, count: int | None = None) -> list[list[ScoredName]]:
+        """As every namer does; `count` is the number of beams."""
+        return self.name_scored(objects.prompts, count)
 
     @torch.no_grad()
     def name_scored(self, prompts: Tensor, beams: int | None = None) -> list[list[ScoredName]]:

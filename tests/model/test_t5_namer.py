@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import T5Config, T5ForConditionalGeneration
 
-from opendet.model.namer import FILES, IGNORED, WEIGHTS_FILE, T5Namer
+from opendet.model.t5_namer import FILES, IGNORED, WEIGHTS_FILE, T5Namer
 from opendet.model.tiny_t5 import train_tokenizer
 from opendet.train.weights import load_tensors, own_tensors
 from tests.model.worlds import NAMES, TINY_NAMER, build_namer

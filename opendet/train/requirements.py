@@ -1,0 +1,55 @@
+"""What a run must have, and be told, before it begins."""
+
+import math
+from pathlib import Path
+
+from opendet.data.kinds import teaches
+from opendet.data.plan import mixture_kind
+from opendet.files import sha256_of
+from opendet.shard_set import ShardSet
+from opendet.train.recipe import Recipe
+
+
+def require_agreement(recipe: Recipe) -> None:
+    """Raises ValueError for switches that shut each other out."""
+    train, namer = recipe.train, recipe.namer
+    unfreezes = namer.unfreeze_head_at is not None
+    if train.finetune == "lora" and unfreezes:
+        raise ValueError("train.finetune: lora freezes the head: leave namer.unfreeze_head_at out")
+    if train.finetune == "lora" and not train.start_from:
+        raise ValueError("train.finetune: lora keeps the weights as they are: set train.start_from")
+    if namer.t5 == "none" and unfreezes:
+        raise ValueError("namer.unfreeze_head_at: there is no T5: leave it out")
+    if namer.head == "full" and unfreezes:
+        raise ValueError("namer.unfreeze_head_at: a full head is never frozen: leave it out")
+    if unfreeze_step(recipe) == train.steps:
+        raise ValueError(
+            f"namer.unfreeze_head_at: {namer.unfreeze_head_at} of train.steps, {train.steps}, is "
+            f"their end: set at most {train.steps - 1}/{train.steps}, or leave it out"
+        )
+
+
+def unfreeze_step(recipe: Recipe) -> int | None:
+    """The first step that trains the whole head, 0 for the first of all; None for never."""
+    share = recipe.namer.unfreeze_head_at
+    return None if share is None else math.ceil(share * recipe.train.steps)
+
+
+def require_lessons(shards: ShardSet, recipe: Recipe) -> None:
+    """An object, or the caption of an image that the mixture takes for one of kind `image`."""
+    loader, captions = recipe.loader, recipe.objective.caption_weight > 0
+    records = (shards.record(index) for index in range(len(shards)))
+    told = ((record, mixture_kind(record, loader.mixture)) for record in records)
+    if not any(teaches(record, kind) for record, kind in told if captions or kind != "image"):
+        raise ValueError(
+            f"no image of the split {loader.split} has an object to learn from: take a source with "
+            "boxes (format coco or voc), one of kind image with captions (loader.mixture, "
+            "objective.caption_weight), or see what the stage filter refused"
+        )
+
+
+def manifest_hash(shards_folder: Path) -> str:
+    path = shards_folder / "manifest.json"
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: build the stage shards first")
+    return sha256_of(path)
