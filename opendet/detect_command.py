@@ -77,6 +77,8 @@ def detect_images(
 
     own = {"--build": build, "--masks": masks, "--namer": namer, "--names": names}
     _require_fit(method, {**own, "--vocabulary": vocabulary}, {"--maps": maps})
+    if model and build:
+        raise ValueError("--model and --build both name a model: leave one of them out")
     out = out or (None if as_json else Path("detections"))
     for place in (out, maps):
         if place:
@@ -99,6 +101,8 @@ def detect_images(
         if vl_sam and maps:
             vl_sam.save_maps(maps, [stem])
         _give(seen, target, as_json)
+    if vl_sam and not as_json:
+        _tell_refused(vl_sam.refused)
     if broken:
         raise typer.Exit(FAILED)
 
@@ -167,6 +171,14 @@ def _trained_model(build: str) -> Path:
             "train`, or name one with --model"
         )
     return folder
+
+
+def _tell_refused(refused: Mapping[str, int]) -> None:
+    """Why answers, names and masks came to nothing: else nobody knows why nothing is found."""
+    from opendet.inspect.tables import show
+
+    if refused:
+        show(f"left out: {', '.join(f'{reason} {refused[reason]}' for reason in sorted(refused))}")
 
 
 def _give(seen: "Seen", target: Path | None, as_json: bool) -> None:

@@ -60,7 +60,7 @@ def _tint(canvas: Image.Image, detections: Detections, shown: Iterable[int]) -> 
         code = detections.masks[place] if detections.masks else None
         if code:
             inside = mask_pixels(code, (canvas.height, canvas.width))
-            cover = Image.fromarray((inside * round(255 * MASK_SHARE)).astype("uint8"))
+            cover = Image.fromarray(inside.astype("uint8") * round(255 * MASK_SHARE))
             canvas.paste(colour_of(detections.names[place][0]), mask=cover)
 
 

@@ -98,8 +98,8 @@ def standing(build: "Build") -> dict[str, float | None]:
         "refused": sum(sifted.get(f"refused.{reason}", 0) for reason in _against_names()),
         "precision": trained.get("precision"),
         "recall": trained.get("recall"),
-        "agnostic_ap": judged["agnostic_ap"],
-        "named_ap": judged["named_ap"].get("all"),
+        "agnostic_ap": judged.get("agnostic_ap"),
+        "named_ap": judged.get("named_ap", {}).get("all"),
     }
 
 

@@ -78,7 +78,7 @@ class Detector:
         batch = self._prepare(images).to(self._device)
         output = self.network(batch.images, batch.sizes_hw)
         scores = output.scores()  # (B, Q)
-        chosen = [self._choose(row) for row in scores]
+        chosen = [self._choose(*one) for one in zip(scores, output.valid, strict=True)]
         objects = self._objects(output, chosen)
         at_once = self._config.naming_batch
         named = self._choice.name(objects, count=self._beams, at_once=at_once)
@@ -107,10 +107,12 @@ class Detector:
         ]
         return collate(examples, multiple=self._resize.multiple)
 
-    def _choose(self, scores: Tensor) -> Tensor:
-        """(Q,) -> the queries to keep, the surest first."""
+    def _choose(self, scores: Tensor, valid: Tensor) -> Tensor:
+        """(Q,) each -> the queries to keep, the surest first. Those that only fill an image up to
+        the most queries of its batch score 0 and are none, whatever the threshold is."""
         order = scores.argsort(descending=True, stable=True)
-        return order[scores[order] >= self._config.score_threshold][: self._config.max_objects]
+        kept = valid[order] & (scores[order] >= self._config.score_threshold)
+        return order[kept][: self._config.max_objects]
 
 
 def _detections(

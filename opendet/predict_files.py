@@ -1,9 +1,10 @@
 """Detects in image files: each is checked as the stage `source` checks it, and may be refused."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -96,14 +97,11 @@ def drawing_paths(paths: Iterable[Path], folder: Path) -> list[Path]:
     """`<folder>/<stem>.png` for each, numbered where two would be one or would be an input."""
     inputs = {path.resolve() for path in paths}
     taken: set[Path] = set()
+    following = defaultdict[str, Iterator[int]](count)  # of each stem the numbers not yet tried
     chosen = []
     for path in paths:
-        names = (f"{path.stem}{f'-{n}' if n else ''}.png" for n in range(len(inputs) * 2 + 1))
-        target = next(
-            folder / name
-            for name in names
-            if folder / name not in taken and (folder / name).resolve() not in inputs
-        )
+        targets = (folder / f"{path.stem}{f'-{n}' if n else ''}.png" for n in following[path.stem])
+        target = next(one for one in targets if one not in taken and one.resolve() not in inputs)
         taken.add(target)
         chosen.append(target)
     return chosen

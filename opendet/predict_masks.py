@@ -42,15 +42,16 @@ class Masking:
         ]
 
 
-def masking(detector: Asked, config: SegmentConfig, key: str) -> Asked:
+def masking(detector: Asked, config: SegmentConfig, knob: str) -> Asked:
     """The detector with masks, or as it is where the section names no model for them.
 
-    `key` is the section's place; raises ValueError, in one line, where there is no such model.
+    `knob` is the place of the model's name; raises ValueError, in one line, where there is no such
+    model.
     """
     if not config.model:
         return detector
     with loading():
-        return Masking(detector, Segmenter(config, key))
+        return Masking(detector, Segmenter(config, knob=knob))
 
 
 @contextmanager

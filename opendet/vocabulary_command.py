@@ -51,11 +51,18 @@ def names_in(given: str) -> tuple[str, ...]:
 
     if given in OV_COCO:
         return _ov_coco(given.removeprefix("ov_coco").lstrip("_"))
-    if Path(given).suffix == ".json":
-        from opendet.pools.vocabulary import read_vocabulary
+    if given.startswith("ov_") and "," not in given and not Path(given).is_file():
+        raise ValueError(f"{given} is no list that we know: take one of {', '.join(OV_COCO)}")
+    return _of_json(Path(given)) if Path(given).suffix == ".json" else read_names(given)
 
-        return tuple(dict.fromkeys(entry.name for entry in read_vocabulary(Path(given))))
-    return read_names(given)
+
+def _of_json(path: Path) -> tuple[str, ...]:
+    from opendet.pools.vocabulary import read_vocabulary
+
+    names = (" ".join(entry.name.split()) for entry in read_vocabulary(path))
+    if not (found := tuple(dict.fromkeys(name for name in names if name))):
+        raise ValueError(f"{path} names nothing: all its names are empty")
+    return found
 
 
 def _ov_coco(group: str) -> tuple[str, ...]:

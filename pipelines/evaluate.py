@@ -27,7 +27,7 @@ def main(build: Build) -> None:
         tiers = tiers_of(build)
         model = build.stage_folder("train") / "model"
         loaded = judged_detector(model, config, list(tiers), tower, template)
-        detector = masking(loaded, config.masks, "evaluate.masks")
+        detector = masking(loaded, config.masks, "evaluate.masks.model")
         samples = EvaluationSet(ShardSet.open(build.stage_folder("shards"), split=config.split))
         judged = evaluate(
             detector.detect,

@@ -10,6 +10,7 @@ from opendet.build import Build, digest_of
 from opendet.entry import stage_main
 from opendet.train.distributed import follows
 from opendet.train.launch import Job, crew, follower_main
+from opendet.train.llmdet_start import language_content
 from opendet.train.recipe import Recipe
 from opendet.train.semantic_sources import SemanticSources
 from opendet.train.start import content_of
@@ -39,6 +40,8 @@ def job_of(build: Build) -> tuple[Job, str, dict[str, str]]:
     start_content = content_of(config.train.start_from)
     if config.train.start_from:
         inputs["start_from"] = start_content
+    if config.objective.llmdet.used:
+        inputs["language"] = language_content(config.objective.llmdet)
     fingerprint = build.fingerprint("train", *recipe.sections(), config.text)
     run = f"run-{digest_of(sorted(inputs.values()))[:16]}"
     work_folder = build.work("train", fingerprint).root / run

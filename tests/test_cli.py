@@ -218,6 +218,8 @@ def test_detect_names_a_damaged_namer(model: Path, tmp_path: Path) -> None:
 def test_drawings_take_no_name_twice(tmp_path: Path) -> None:
     paths = [tmp_path / "a" / "x.jpg", tmp_path / "b" / "x.png", tmp_path / "x.webp"]
     assert [path.name for path in drawing_paths(paths, tmp_path)] == ["x.png", "x-1.png", "x-2.png"]
+    again = [path.name for path in drawing_paths([tmp_path / "x.png"] * 5, tmp_path)]
+    assert again == ["x-1.png", "x-2.png", "x-3.png", "x-4.png", "x-5.png"]
 
 
 def test_help_says_nothing_of_the_environment(

@@ -1,6 +1,7 @@
 """`opendet detect`: masks in drawings and in JSON, and options that do not fit in one line."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,13 @@ def test_vl_sam_brings_masks_and_maps(models: Path, pictures: Path) -> None:
     assert set(maps) == {"high", "wide"}
 
 
+def test_vl_sam_tells_what_came_to_nothing(models: Path, pictures: Path) -> None:
+    """Without it, nobody knows why nothing is found."""
+    said = vl_sam(pictures, models, "--min-score", "1").out.splitlines()
+    assert said[0].startswith("high.png: nothing found -> detections/high.png")
+    assert re.fullmatch(r"left out: [a-z' ]+ \d+(, [a-z' ]+ \d+)*", said[-1])
+
+
 def test_vl_sam_leaves_out_what_is_less_sure_than_asked(models: Path, pictures: Path) -> None:
     ended = vl_sam(pictures, models, "--json", "--min-score", "1")
     assert [json.loads(line)["objects"] for line in ended.out.splitlines()] == [[], []]
@@ -149,12 +157,13 @@ def test_vl_sam_leaves_out_what_is_less_sure_than_asked(models: Path, pictures: 
         (("--method", "vl-sam", "--build", "demo"), "--build is for --method open-det"),
         (("--method", "vl-sam", "--vocabulary", "x.npz"), "--vocabulary is for --method open-det"),
         (("--method", "vl-sam", "--model", "x.yaml"), "there is no file x.yaml: write a YAML file"),
-        (("--masks", "./nowhere"), "--masks.model: there is no folder ./nowhere"),
-        (("--masks", "{models}/model"), "--masks.model: cannot load"),
+        (("--masks", "./nowhere"), "--masks: there is no folder ./nowhere"),
+        (("--masks", "{models}/model"), "--masks: cannot load"),
         (("--names", "none.txt"), "there is no file none.txt"),
         (("--namer", "t6"), "namer: Input should be 'auto', 't5', 'prototypes'"),
         (("--namer", "t5", "--names", "cat"), "namer t5 writes what it likes: leave names and"),
-        (("--namer", "vocabulary"), "vocabulary"),
+        (("--namer", "vocabulary"), "names: their text vectors are missing"),
+        (("--build", "demo"), "--model and --build both name a model: leave one of them out"),
     ],
 )
 def test_options_that_do_not_fit_are_one_line(

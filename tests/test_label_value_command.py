@@ -37,8 +37,17 @@ class KilledError(Exception):
 class Stages:
     """In the place of the stages: each new number of rounds is a training of its own."""
 
-    def __init__(self, build: Build, *, news: bool = True, dies_at: int = 0, code: int = 0) -> None:
+    def __init__(
+        self,
+        build: Build,
+        *,
+        news: bool = True,
+        dies_at: int = 0,
+        code: int = 0,
+        judges: bool = True,
+    ) -> None:
         self.build = build
+        self.judges = judges
         self.news = news
         self.dies_at = dies_at
         self.code = code
@@ -55,7 +64,7 @@ class Stages:
         training = {"training": {"precision": 0.75, "recall": 0.5}} if rounds else {}
         self.build.write_metrics("filter", {"kept": 20 - 4 * rounds, **refused, **training})
         judged = {"agnostic_ap": 0.5, "named_ap": {"all": 0.2 + rounds / 10}}
-        self.build.write_metrics("evaluate", judged)
+        self.build.write_metrics("evaluate", judged if self.judges else {"images": 3})
         return self.code
 
 
@@ -93,6 +102,15 @@ def test_a_round_is_taken_between_two_builds(
     assert (len(run.calls), len(rounds_in(rounds_folder(build)))) == (3, 1)
     go_round(build, 3, run)
     assert len(rounds_in(rounds_folder(build))) == 3
+
+
+def test_where_nothing_could_be_judged_the_loop_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Metrics leave out what they could not measure: the AP of images without an object."""
+    build = opened(tmp_path)
+    go_round(build, 1, Stages(build, judges=False))
+    assert shown(build, capsys)[-1][-4:] == ["16", "4", "75.0", "50.0"]
 
 
 @pytest.mark.parametrize("dies_at", [1, 2])

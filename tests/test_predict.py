@@ -17,7 +17,7 @@ from opendet.predict_config import PredictConfig
 from opendet.train.export import Resize, export_model
 from opendet.train.weights import own_tensors
 from tests.model.naming_worlds import CONCEPTS, export_named
-from tests.model.worlds import build_detector
+from tests.model.worlds import TINY_DETECTOR, build_detector
 
 SIZES = [(64, 48), (40, 90), (33, 33)]
 ALL = PredictConfig(score_threshold=0.0, device="cpu")
@@ -68,6 +68,19 @@ def test_alone_as_in_a_batch(model: Path) -> None:
         assert torch.allclose(alone.scores, one.scores, atol=1e-5)
         assert torch.allclose(alone.boxes_xyxy, one.boxes_xyxy, atol=1e-2)
         assert alone.names == one.names
+
+
+def test_queries_that_only_fill_up_a_batch_are_no_objects(tmp_path: Path) -> None:
+    """A small image has fewer tokens than its neighbours have queries."""
+    detector = build_detector(
+        TINY_DETECTOR.model_copy(update={"queries": 100, "selection": "topk"})
+    )
+    resize = Resize(shortest=64, longest=256, multiple=32)
+    export_model(tmp_path, detector, own_tensors(detector), resize=resize, training={})
+    asked = Detector.load(tmp_path, ALL.model_copy(update={"beams": 1}))
+    together = [len(one) for one in asked.detect(_images())]
+    assert together == [len(asked.detect([image])[0]) for image in _images()]
+    assert len(set(together)) > 1, "they have not as many tokens"
 
 
 def test_only_what_is_kept_is_named(model: Path) -> None:

@@ -104,8 +104,8 @@ def test_loading_leaves_the_process_as_it_was(sam: Path, capfd: pytest.CaptureFi
 
 
 def test_no_model_there_is_one_line_that_names_its_place(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"evaluate\.masks") as told:
-        masking(Boxes(), config(tmp_path), "evaluate.masks")
+    with pytest.raises(ValueError, match=r"^evaluate\.masks\.model: ") as told:
+        masking(Boxes(), config(tmp_path), "evaluate.masks.model")
     assert "\n" not in str(told.value)
 
 

@@ -57,3 +57,14 @@ def test_lists_come_in_several_forms(tmp_path: Path) -> None:
     base, novel, both = (names_in(f"ov_coco{group}") for group in ("_base", "_novel", ""))
     assert (len(base), len(novel)) == (48, 17)
     assert both == base + novel
+
+
+def test_what_is_no_list_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "blank.json"
+    path.write_text('["", "  "]')
+    for given, said in ((str(path), "names nothing"), ("ov_coc", "take one of ov_coco, ov_coco_b")):
+        with pytest.raises(ValueError, match=said) as raised:
+            names_in(given)
+        assert "\n" not in str(raised.value)
+    path.write_text('["", "cat", "cat "]')
+    assert names_in(str(path)) == ("cat",)

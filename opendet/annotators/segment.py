@@ -121,8 +121,8 @@ class Segmenter:
     ) -> list[tuple[str, float] | None]:
         """A mask's code and its predicted IoU in [0, 1] for each box in pixels, in order.
 
-        None where the mask is empty or scores below `min_score`. A score that is no number is a
-        ValueError.
+        None where the mask is empty or scores below `min_score`, and in an image so narrow that the
+        model would see less than a pixel of it. A score that is no number is a ValueError.
         """
         prompts = {"input_boxes": [[list(map(float, box)) for box in boxes_xyxy]]}
         return self._masks(image, prompts, len(boxes_xyxy), several=False)
@@ -208,7 +208,7 @@ class Segmenter:
             multimask_output=masks is None,  # a mask and a pair leave one reading
         )
         best, scores = _surest(drawn.pred_masks[:, 0], drawn.iou_scores[:, 0])
-        kept = self._kept(self._enlarged(best, looked.sizes), scores)
+        kept = self._kept(best, looked.sizes, scores)
         return [
             None if one is None else Drawn(*one, logits)
             for one, logits in zip(kept, best[:, 0], strict=True)
@@ -220,8 +220,8 @@ class Segmenter:
         """`prompts` is what the processor takes; `several` masks are drawn for each, or one."""
         import torch
 
-        if not count:
-            return []
+        if not count or self._is_narrow(image):
+            return [None] * count
         inputs = self._processor(images=image, return_tensors="pt", **prompts)
         # Coordinates keep their own type: bfloat16 would round those above 256 to even pixels.
         scaled = {key: inputs[key].to(self._device) for key in prompts}  # (1, N, ...)
@@ -238,22 +238,30 @@ class Segmenter:
                 )
                 masks, scores = _surest(drawn.pred_masks[0], drawn.iou_scores[0])
                 sizes = tuple(inputs[key] for key in SIZES if key in inputs)
-                return self._kept(self._enlarged(masks, sizes), scores)
+                return self._kept(masks, sizes, scores)
 
             return in_batches(range(count), self._config.batch_size, draw)
+
+    def _is_narrow(self, image: "Image") -> bool:
+        """Whether its shorter side is 0 pixels where the longer one fits the model's input."""
+        return bool(2 * self._processor.target_size * min(image.size) < max(image.size))
 
     def _enlarged(self, masks: "Tensor", sizes: tuple[Any, ...]) -> "Tensor":
         """(N, 1, h, w) logits -> (N, H, W) bool of the image's own size."""
         full: list[Tensor] = self._processor.post_process_masks([masks.float()], *sizes)
         return full[0][:, 0]
 
-    def _kept(self, masks: "Tensor", scores: "Tensor") -> list[tuple[str, float] | None]:
-        codes = mask_codes(masks)
-        least = self._config.min_score
-        return [
-            (code, score) if code and score >= least else None
-            for code, score in zip(codes, scores.tolist(), strict=True)
-        ]
+    def _kept(
+        self, masks: "Tensor", sizes: tuple[Any, ...], scores: "Tensor"
+    ) -> list[tuple[str, float] | None]:
+        """(N, 1, h, w) logits and (N) scores -> the codes of those that are sure enough, enlarged
+        one by one: a batch of them in the size of a large photograph takes gigabytes."""
+        kept: list[tuple[str, float] | None] = []
+        for logits, score in zip(masks[:, None], scores.tolist(), strict=True):
+            sure = score >= self._config.min_score
+            [code] = mask_codes(self._enlarged(logits, sizes)) if sure else [""]
+            kept.append((code, score) if code else None)
+        return kept
 
 
 def mask_codes(masks: "Tensor") -> list[str]:

@@ -137,16 +137,24 @@ def read_pool(folder: Path) -> Pool:
 
     try:
         vectors = load_file(folder / "pool.safetensors")
-        rows = pq.read_table(folder / "pool.parquet").to_pylist()
+        told = pq.read_table(folder / "pool.parquet").to_pylist()
         health = _HEALTH.validate_json((folder / "health.json").read_bytes())
-        pool = Pool(vectors["coarse"], vectors["fine"], tuple(map(_prototype, rows)), health)
+        pool = Pool(vectors["coarse"], vectors["fine"], tuple(map(_prototype, told)), health)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{folder} holds no pool ({reason}): build prototypes again") from error
-    if len(pool.prototypes) != len(pool.coarse) + len(pool.fine):
+    if pool.coarse.ndim != 2 or pool.fine.shape[1:] != pool.coarse.shape[1:]:
+        raise ValueError(
+            f"{folder}: coarse vectors of shape {pool.coarse.shape} and fine ones of "
+            f"{pool.fine.shape} have no one width: build prototypes again"
+        )
+    levels = ("coarse",) * len(pool.coarse) + ("fine",) * len(pool.fine)
+    rows = (*range(len(pool.coarse)), *range(len(pool.fine)))
+    if [(one.level, one.index) for one in pool.prototypes] != list(zip(levels, rows, strict=True)):
         raise ValueError(
             f"{folder}: {len(pool.prototypes)} rows are described, but there are "
-            f"{len(pool.coarse)} coarse and {len(pool.fine)} fine vectors: build prototypes again"
+            f"{len(pool.coarse)} coarse and {len(pool.fine)} fine vectors, or in another order: "
+            "build prototypes again"
         )
     return pool
 

@@ -88,6 +88,11 @@ def pool_of(
                 "prototypes: %d coarse clusters were asked for; %d vectors make %d",
                 *(config.coarse, gathered.vectors.rows, len(found.coarse)),
             )
+        if len(found.fine) < (config.fine or 0):
+            log.warning(
+                "prototypes: %d fine clusters were asked for; with an eps of %.3g there are %d",
+                *(config.fine, found.eps, len(found.fine)),
+            )
         names = gathered.names()
         health = _health(gathered, names, found, config, map_chunks)
     prototypes = (

@@ -107,10 +107,12 @@ def _detect(
     from opendet.evaluation.benchmark import detect_benchmark, judge_of
     from opendet.evaluation.config import EvaluateConfig
     from opendet.evaluation.results import write_results
+    from opendet.files import require_folder_place
     from opendet.predict import Detector
     from opendet.predict_config import PredictConfig
     from opendet.predict_masks import masking
 
+    require_folder_place(results.parent)
     config = EvaluateConfig(protocol="generateu")
     tower = Clip.load(clip, pretrained=clip_weights)
     reader = judge_of(judged_by, tower.encode_texts, class_vectors, config)

@@ -114,7 +114,8 @@ def _title(one: Prototype, parents: Mapping[int, str]) -> str:
 
 
 def _labels(dots: Sequence[Dot], names: Sequence[str]) -> tuple[Label, ...]:
-    """Names of the largest, each once, where they cover no other label."""
+    """Names of the largest, each once, where they cover no other label and no dot that has one: who
+    reads a name on a dot takes it for the dot's."""
     taken: list[tuple[float, float, float, float]] = []
     labels: list[Label] = []
     said: set[str] = set()
@@ -125,7 +126,7 @@ def _labels(dots: Sequence[Dot], names: Sequence[str]) -> tuple[Label, ...]:
         place = _free_place(dot, len(text) * _LETTER, taken)
         if text and text not in said and place is not None:
             said.add(text)
-            taken.append(place)
+            taken += [place, _heart(dot)]
             x0, _, x1, y1 = place
             labels.append(Label(round((x0 + x1) / 2, 1), round(y1 - 3, 1), text))
     return tuple(labels)
@@ -142,6 +143,12 @@ def _free_place(
         if inside and not any(_overlap(box, other) for other in taken):
             return box
     return None
+
+
+def _heart(dot: Dot) -> tuple[float, float, float, float]:
+    """The square within it."""
+    half = dot.radius * 0.7
+    return (dot.x - half, dot.y - half, dot.x + half, dot.y + half)
 
 
 def _overlap(

@@ -48,8 +48,10 @@ class ImageTokens(nn.Module):
         super().__init__()
         self.grids = tuple(grids)
         self.connector = Connector(width, language_width)
-        self.separator_tokens = nn.Parameter(torch.empty(len(grids) - 1, language_width))
-        nn.init.normal_(self.separator_tokens, std=language_width**-0.5)
+        self.separator_tokens: nn.Parameter | None = None
+        if len(grids) > 1:  # one without an element has no gradient, and ranks want one of each
+            self.separator_tokens = nn.Parameter(torch.empty(len(grids) - 1, language_width))
+            nn.init.normal_(self.separator_tokens, std=language_width**-0.5)
 
     def __len__(self) -> int:
         return sum(grid.side**2 for grid in self.grids) + len(self.grids) - 1
@@ -58,7 +60,7 @@ class ImageTokens(nn.Module):
         """(B, tokens, H)"""
         parts: list[Tensor] = []
         for number, grid in enumerate(self.grids):
-            if number:
+            if self.separator_tokens is not None and number:
                 separator = self.separator_tokens[number - 1].expand(len(memory.tokens), 1, -1)
                 parts.append(separator.to(parts[0]))
             cells = grid_cells(grid.side, memory.tokens.device).expand(len(memory.tokens), -1, -1)

@@ -70,11 +70,18 @@ class PrototypeSet:
 
 
 def read_prototypes(pool_folder: Path) -> PrototypeSet:
-    """All rows of a pool. Raises ValueError, in one line, for a folder that holds none."""
+    """All rows of a pool. Raises ValueError, in one line, for a folder that holds none, and for
+    vectors without a direction."""
     from opendet.curate.pool import read_pool
 
     pool = read_pool(pool_folder)
     vectors = torch.cat((torch.from_numpy(pool.coarse), torch.from_numpy(pool.fine)))
+    directed = vectors.isfinite().all(1) & (vectors != 0).any(1)
+    if not directed.all():
+        raise ValueError(
+            f"{pool_folder}: {int((~directed).sum())} of {len(vectors)} prototypes are zero or not "
+            "finite: build prototypes again"
+        )
     return PrototypeSet(
         tuple(prototype.medoid.name for prototype in pool.prototypes),
         tuple(prototype.level for prototype in pool.prototypes),

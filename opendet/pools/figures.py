@@ -47,6 +47,7 @@ def figures(
     """What is known, the most telling first; what is not known is left out."""
     return (
         *_of_stability(measures.stability),
+        *_of_fine(health),
         *_of_noise(health),
         *_of_cosines(measures),
         *_of_sizes(measures),
@@ -86,10 +87,19 @@ def _of_stability(found: Stability | None) -> Iterator[Figure]:
     )
 
 
+def _of_fine(health: PoolHealth) -> Iterator[Figure]:
+    """Only where fewer were found than asked for: looking for more costs noise, for eps shrinks."""
+    if health.fine < (health.fine_asked or 0):
+        means = (
+            f"dense spots, of {health.fine_asked} that were asked for: the most that there are at "
+            f"any eps that was tried, at {health.eps:.3g}"
+        )
+        yield Figure("fine prototypes", f"{health.fine}", f"≥ {health.fine_asked}", False, means)
+
+
 def _of_noise(health: PoolHealth) -> Iterator[Figure]:
-    if health.fine:
-        means = "vectors that lie in no dense spot, so in no fine prototype"
-        yield at_most("noise", health.noise_share, NOISE, means)
+    means = "vectors that lie in no dense spot, so in no fine prototype"
+    yield at_most("noise", health.noise_share, NOISE, means)
     if health.cut_share:
         means = (
             f"vectors in dense spots that were too small: {health.fine} of {health.fine_found} "
@@ -173,14 +183,19 @@ def _of_margins(found: Margins | None) -> Iterator[Figure]:
 
 
 def _of_nearest(found: NearestNames | None) -> Iterator[Figure]:
-    if found is None or found.first is None or found.first_five is None:
+    if found is None:
+        return
+    what = "given vectors, nearest name"
+    if found.first is None or found.first_five is None:
+        means = f"the pool has none of the names of the {found.lacking} given vectors"
+        yield Figure(what, "none", "", None, means)
         return
     means = (
         f"of {found.judged} given vectors, those nearest to a {found.level} prototype of their "
         f"name, among {found.names} names; in the first five: {found.first_five:.1%}, median rank "
         f"{found.median_rank:g}; {found.lacking} more have a name that the pool lacks"
     )
-    yield at_least("given vectors, nearest name", found.first, FOUND, means)
+    yield at_least(what, found.first, FOUND, means)
 
 
 def _of_coverage(found: Iterable[Coverage]) -> Iterator[Figure]:

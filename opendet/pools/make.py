@@ -19,7 +19,7 @@ from opendet.exports.whole_folder import require_unused, whole_folder
 from opendet.pools.health import measure_health, write_measures
 from opendet.pools.origin import Origin, OriginFile, origin_file, write_origin
 from opendet.pools.reclustering import coarse_clusters
-from opendet.pools.vectors import FileVectors, Floats, read_vector_file
+from opendet.pools.vectors import FileVectors, Floats, read_vector_file, scaled_rows
 from opendet.pools.vocabulary import read_vocabulary
 
 _ELSEWHERE = ("splits", "device", "threads")
@@ -31,7 +31,7 @@ class NamedVectors:
     """The rows of several files, one after the other."""
 
     rows: Floats
-    """(N, D), as they lie in the files."""
+    """(N, D), scaled to what float16 holds."""
     members: tuple[Member, ...]
     """N of them: the file's name as key, the row in it as region."""
     files: tuple[OriginFile, ...]
@@ -76,7 +76,7 @@ def read_named(vectors: Sequence[Path], names: Sequence[Path]) -> NamedVectors:
         raise ValueError(f"the files have vectors of the widths {widths}: take those of one CLIP")
     named: Sequence[Path | None] = names or [None] * len(vectors)
     pairs = list(zip(vectors, named, read, strict=True))
-    rows = np.concatenate([one.rows.astype(np.float32) for one in read])
+    rows = np.concatenate([scaled_rows(one.rows) for one in read])
     if not len(usable(rows).rows):
         raise ValueError(f"none of {len(rows)} vectors has a direction: all are zero or not finite")
     return NamedVectors(

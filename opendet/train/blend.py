@@ -11,7 +11,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from opendet.files import require_folder_place
-from opendet.train.export import NAMER, WEIGHTS, ModelCard, export_model, load_detector, read_card
+from opendet.model.saved_namer import keeps_t5
+from opendet.train.export import (
+    NAMER,
+    WEIGHTS,
+    ModelCard,
+    export_model,
+    known_prototypes,
+    load_detector,
+    read_card,
+)
 from opendet.train.weights import load_tensors, own_tensors
 
 TOKENS = "tokenizer.json"
@@ -64,6 +73,11 @@ def _require_fit(first: Path, second: Path, cards: tuple[ModelCard, ModelCard]) 
         raise ValueError(
             f"{second} does not fit {first}: their detectors differ in {', '.join(sorted(odd))}"
         )
+    if _prototypes(first, cards[0]) != _prototypes(second, cards[1]):
+        raise ValueError(
+            f"{second} does not fit {first}: their prototypes are of two pools; fine-tune the "
+            "second from the first (train.start_from) with the first's pool"
+        )
     if _tokens(first) != _tokens(second):
         raise ValueError(
             f"{second} does not fit {first}: their namers know other tokens; fine-tune the second "
@@ -71,7 +85,16 @@ def _require_fit(first: Path, second: Path, cards: tuple[ModelCard, ModelCard]) 
         )
 
 
+def _prototypes(model: Path, card: ModelCard) -> tuple[str, ...]:
+    """Their names, in their order."""
+    known = known_prototypes(model, card.detector)
+    return known.names if known else ()
+
+
 def _tokens(model: Path) -> bytes:
+    """Empty where nothing is written."""
+    if not keeps_t5(model / NAMER):
+        return b""
     path = model / NAMER / TOKENS
     if not path.is_file():
         raise ValueError(f"{path} is missing: take the model from its source again")

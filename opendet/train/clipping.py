@@ -15,5 +15,7 @@ def clip_gradients(model: nn.Module, most: float) -> Tensor:
     alone = {id(parameter) for one in apart for parameter in one.parameters()}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in alone]
     norms = [clip_grad_norm_(own, most) for own in (rest, *(list(m.parameters()) for m in apart))]
-    whole: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    # where nothing has a gradient torch says a zero of the CPU
+    device = next(model.parameters()).device
+    whole: Tensor = torch.linalg.vector_norm(torch.stack([norm.to(device) for norm in norms]))
     return whole

@@ -90,7 +90,7 @@ class TrainConfig(Section):
     or LLMDet. Empty begins as the sections `detector` and `namer` say."""
     finetune: Literal["full", "lora"] = "full"
     """`lora`: the weights stay as they are and corrections of low rank are learned, which are added
-    to them at the export."""
+    to them at the export. A prototype head is trained whole: it may be new, and is small."""
     lora: LoraConfig = LoraConfig()
     """The corrections of `finetune: lora`."""
     workers: int = Field(default=1, ge=1)
@@ -101,7 +101,8 @@ class TrainConfig(Section):
     restarts: int = Field(default=3, ge=0)
     """So often may Ray Train begin again from the last checkpoint after a process died."""
     warmup: WarmupConfig = WarmupConfig()
-    """The namer's first lesson. It is left out where `start_from` is a model folder of ours."""
+    """The namer's first lesson. It is left out where `start_from` is a model folder of ours with a
+    T5."""
 
     @model_validator(mode="after")
     def _booked_by_workers(self) -> Self:

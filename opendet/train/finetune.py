@@ -1,7 +1,8 @@
 """Fine-tuning by corrections of low rank: what was learned stays, and the way back is their share.
 
-Every linear layer of the chosen parts gets one and nothing else is trained. The export adds the
-corrections to the weights, so that a fine-tuned model has the shape of the one it began as.
+Every linear layer of the chosen parts gets one; nothing else of the detector is trained but a
+prototype head, which may be new. The export adds the corrections to the weights, so that a
+fine-tuned model has the shape of the one it began as.
 """
 
 import zlib
@@ -30,6 +31,8 @@ def adapt(detector: OpenDetector, config: LoraConfig, *, seed: int) -> None:
         )
     for parameter in detector.parameters():
         parameter.requires_grad_(False)
+    if detector.prototypes is not None:
+        detector.prototypes.requires_grad_()
     for name, parent, child in linears:
         own_seed = seed + zlib.crc32(name.encode())
         adapted = LoraLinear.of(child, rank=config.rank, alpha=config.alpha, seed=own_seed)

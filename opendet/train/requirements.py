@@ -37,15 +37,22 @@ def unfreeze_step(recipe: Recipe) -> int | None:
 
 def require_lessons(shards: ShardSet, recipe: Recipe) -> None:
     """An object, or the caption of an image that the mixture takes for one of kind `image`."""
-    loader, captions = recipe.loader, recipe.objective.caption_weight > 0
+    loader, captions = recipe.loader, _learns_from_captions(recipe)
     records = (shards.record(index) for index in range(len(shards)))
     told = ((record, mixture_kind(record, loader.mixture)) for record in records)
     if not any(teaches(record, kind) for record, kind in told if captions or kind != "image"):
         raise ValueError(
             f"no image of the split {loader.split} has an object to learn from: take a source with "
-            "boxes (format coco or voc), one of kind image with captions (loader.mixture, "
-            "objective.caption_weight), or see what the stage filter refused"
+            "boxes (format coco or voc), one of kind image with captions (loader.mixture; "
+            "objective.caption_weight and a T5, or objective.llmdet), or see what the stage "
+            "filter refused"
         )
+
+
+def _learns_from_captions(recipe: Recipe) -> bool:
+    """By the namer's T5, or by a language model beside it."""
+    told, llmdet = recipe.objective.caption_weight > 0, recipe.objective.llmdet
+    return (told and recipe.namer.t5 != "none") or (llmdet.used and llmdet.image_weight > 0)
 
 
 def manifest_hash(shards_folder: Path) -> str:

@@ -44,6 +44,7 @@ from opendet.train.start import (
     import_weights,
     is_own,
     warn_of_cut_names,
+    writes_names,
 )
 from opendet.train.state import TrainingState
 from opendet.train.text_vectors import TextTower, names_of, vectors_of
@@ -157,7 +158,7 @@ def _state(
     if isinstance(namer, T5Namer):
         if ranks.leads:
             warn_of_cut_names(namer, names)
-        if not last and not is_own(config.start_from):
+        if not last and not writes_names(config.start_from):
             lesson = warm_namer(namer, teachers.text, config.warmup, seed=config.seed)
     detector = begin_detector(recipe, namer, teachers.pool)
     if config.start_from and not is_own(config.start_from) and not last:

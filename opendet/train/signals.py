@@ -202,7 +202,7 @@ def _agreement(
     rows = _rival_rows(seen, text)
     others = text.matrix[rows.to(text.matrix.device)].to(own)  # (K, D_t)
     synonyms = _synonyms(seen, pairs, [text.names[row] for row in rows.tolist()])
-    rivals = ~synonyms.to(own.device) & (own @ others.mT <= same)  # (P, K)
+    rivals = ~synonyms.to(own.device) & (_cosines(own, others) <= same)  # (P, K)
     alike, unlike = _shown(seen, chosen, own, others)
     return torch.where(truths.texted[images, targets], margins(alike, unlike, rivals), torch.nan)
 
@@ -217,8 +217,14 @@ def _shown(seen: Seen, chosen: Tensor, own: Tensor, others: Tensor) -> tuple[Ten
         chosen_queries = seen.output.queries[images, queries]  # (P, D)
         alike = aligner(chosen_queries[:, None], own[:, None])[:, 0, 0]
         return alike.sigmoid(), aligner(chosen_queries[None], others[None])[0].sigmoid()
-    prompts = seen.detector.prompt(seen.output, images, queries)
-    return (prompts * own).sum(1) / 2, prompts @ others.mT / 2
+    prompts = seen.detector.prompt(seen.output, images, queries).float()
+    return (prompts * own).sum(1) / 2, _cosines(prompts, others) / 2
+
+
+def _cosines(ones: Tensor, others: Tensor) -> Tensor:
+    """(P, K) of unit rows, fp32 whatever the precision of training: margins are small."""
+    with torch.autocast(ones.device.type, enabled=False):
+        return ones @ others.mT
 
 
 def _rival_rows(seen: Seen, text: TextVectors) -> Tensor:

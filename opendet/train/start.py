@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from opendet.files import sha256_of, write_json_durably
 from opendet.model.captioner import Captioner
@@ -15,6 +16,7 @@ from opendet.model.grounding_import import import_grounding_dino
 from opendet.model.lora import LoraLinear
 from opendet.model.no_namer import NoNamer
 from opendet.model.prototype_set import PrototypeSet, empty_prototypes
+from opendet.model.saved_namer import keeps_t5
 from opendet.model.t5_namer import T5Namer
 from opendet.train.export import NAMER, PROTOTYPES, WEIGHTS, read_card
 from opendet.train.llmdet_start import build_captioner, load_captioner
@@ -45,6 +47,11 @@ def is_own(start_from: str) -> bool:
     return bool(start_from) and (Path(start_from) / NAMER).is_dir()
 
 
+def writes_names(start_from: str) -> bool:
+    """Whether such a model has a T5. Raises ValueError, in one line, for a damaged one."""
+    return is_own(start_from) and keeps_t5(Path(start_from) / NAMER)
+
+
 def begin_namer(recipe: Recipe, names: list[str], text: TextVectors | None) -> T5Namer | NoNamer:
     """The namer of the folder to begin with, else the one that the section `namer` says.
 
@@ -60,7 +67,7 @@ def begin_namer(recipe: Recipe, names: list[str], text: TextVectors | None) -> T
                 "namer.t5: none leaves prompts without a width: set namer.prompt_width"
             )
         namer = NoNamer(config, width)
-    elif is_own(recipe.train.start_from):
+    elif writes_names(recipe.train.start_from):
         namer = _kept_namer(recipe)
     elif config.t5 == "tiny":
         namer = T5Namer.tiny(names, config, seed=recipe.train.seed)
@@ -91,9 +98,9 @@ def begin_detector(
 ) -> OpenDetector:
     """A detector around the namer, with the weights of the folder to begin with.
 
-    `known`: the pool, for a detector with a prototype head. A head that the folder's model lacks
-    begins anew, and so does one of another pool. Raises ValueError, in one line, for a model of
-    another shape.
+    `known`: the pool, for a detector with a prototype head. A head or a T5 that the folder's model
+    lacks begins anew, and so does a head of another pool. Raises ValueError, in one line, for a
+    model of another shape.
     """
     torch.manual_seed(recipe.train.seed)
     detector = OpenDetector(recipe.detector, namer, known)
@@ -102,6 +109,8 @@ def begin_detector(
         read_card(folder)  # says what is wrong with a damaged one
         kept = load_file(folder / WEIGHTS)
         new = {**_new_adapters(detector), **_new_head(detector, folder)}
+        if not writes_names(recipe.train.start_from):
+            new |= _tensors_of(detector.namer, NAMER)
         wanted = {name: tensor for name, tensor in kept.items() if _is_wanted(name, detector)}
         load_tensors(detector, {**wanted, **new}, what=f"train.start_from: {folder}")
         log.info("beginning with the weights of %s", folder)
@@ -152,8 +161,13 @@ def _new_head(detector: OpenDetector, folder: Path) -> "dict[str, torch.Tensor]"
     path = folder / PROTOTYPES
     if path.is_file() and empty_prototypes(path).names == detector.prototypes.names:
         return {}
-    own = own_tensors(detector.prototypes)
-    return {f"{HEAD}.{name}": tensor.detach().clone() for name, tensor in own.items()}
+    return _tensors_of(detector.prototypes, HEAD)
+
+
+def _tensors_of(part: nn.Module, called: str) -> "dict[str, torch.Tensor]":
+    """A copy of a part's own tensors, by their names in the detector."""
+    own = own_tensors(part)
+    return {f"{called}.{name}": tensor.detach().clone() for name, tensor in own.items()}
 
 
 def _is_wanted(name: str, detector: OpenDetector) -> bool:

@@ -13,6 +13,9 @@ from opendet.annotators.tiling import Tile
 
 LEAST_SIDE = 2
 """Pixels of a view."""
+MOST_ELONGATED = 100
+"""How often a view's shorter side goes into its longer one at most: Qwen-VL takes 200, and SAM what
+leaves the shorter side a pixel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,12 @@ def views(size_wh: tuple[int, int], *, corners: bool) -> list[Tile]:
         return [whole]
     columns, rows = ((0, left), (left, width)), ((0, top), (top, height))
     return [whole, *((x0, y0, x1, y1) for y0, y1 in rows for x0, x1 in columns)]
+
+
+def is_narrow(view: Tile) -> bool:
+    """Whether a view is more elongated than models take it."""
+    x0, y0, x1, y1 = view
+    return max(x1 - x0, y1 - y0) > MOST_ELONGATED * min(x1 - x0, y1 - y0)
 
 
 def joined(found: Sequence[Found], size_wh: tuple[int, int], iou: float) -> list[Thing]:

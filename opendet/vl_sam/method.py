@@ -17,7 +17,7 @@ from opendet.annotators.detection import Found
 from opendet.annotators.segment import SegmentConfig, Segmenter
 from opendet.annotators.tiling import Tile, is_cut, shifted
 from opendet.vl_sam.config import VlSamConfig, read_vl_sam_config
-from opendet.vl_sam.ensembles import Thing, joined, views
+from opendet.vl_sam.ensembles import Thing, is_narrow, joined, views
 from opendet.vl_sam.heatmaps import NamedMap, cell_of, heat_of, of_larger
 from opendet.vl_sam.refinement import Hit, RefineRules, found_on_maps
 from opendet.vl_sam.speaker import PLACE, Question, Speaker
@@ -114,7 +114,9 @@ class VlSam:
 
     def look(self, image: "Image") -> list[Sight]:
         """All that is found in an RGB image, view by view and name by name; repeats abound."""
-        shown = views(image.size, corners=self._config.corners)
+        every = views(image.size, corners=self._config.corners)
+        shown = [view for view in every if not is_narrow(view)]
+        self._refuse("too narrow for a model", len(every) - len(shown))
         pictures = [image.crop(view) for view in shown]
         maps = self._maps(pictures)
         return [
@@ -229,6 +231,6 @@ def _detections(things: Sequence[Thing]) -> "Detections":
         torch.tensor([one.box_xyxy for one in surest]).reshape(-1, 4),
         torch.tensor([one.score for one in surest]),
         [list(one.names) for one in things],
-        torch.zeros(len(things), 0),
+        prompts=None,
         masks=[one.mask for one in surest],
     )

@@ -135,6 +135,9 @@ def test_assignments_say_what_became_of_each_vector(tmp_path: Path) -> None:
 def test_fewer_clusters_than_asked_are_said(caplog: pytest.LogCaptureFixture) -> None:
     build_pool(np.eye(3), [ODD] * 3, PrototypesConfig(coarse=50))
     assert "50 coarse clusters were asked for; 3 vectors make 3" in caplog.text
+    assert "fine clusters" not in caplog.text
+    build_pool(*world(), CONFIG.model_copy(update={"fine": 999}))
+    assert "999 fine clusters were asked for; with an eps of " in caplog.text
 
 
 @pytest.mark.parametrize("eps", [0, 3, "automatic"])
@@ -246,6 +249,21 @@ def test_a_damaged_pool_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "other" / "pool.parquet").replace(tmp_path / "pool.parquet")
     with pytest.raises(ValueError, match="1 rows are described, but there are 2 coarse and 4"):
         read_pool(tmp_path)
+
+
+def test_vectors_of_another_pool_are_one_clear_line(tmp_path: Path) -> None:
+    pool = build_pool(*world(), CONFIG)
+    write_pool(tmp_path, pool)
+    for coarse, fine, said in (
+        (pool.coarse[:1], np.concatenate([pool.coarse[1:], pool.fine]), "1 coarse and 5 fine"),
+        (pool.coarse, pool.fine[:, :3], "no one width"),
+        (pool.coarse[0], pool.fine, "no one width"),
+    ):
+        write_pool(tmp_path / "other", replace(pool, coarse=coarse, fine=fine))
+        (tmp_path / "other" / "pool.safetensors").replace(tmp_path / "pool.safetensors")
+        with pytest.raises(ValueError, match=said) as caught:
+            read_pool(tmp_path)
+        assert "\n" not in str(caught.value)
 
 
 def test_measures_by_hand() -> None:

@@ -186,6 +186,10 @@ def test_a_protocol_that_does_not_fit_is_told_before_detecting(
             ("a.json", "r.json", "--images", ".", "--model", ".", "--clip", "."),
             "r.json exists: leave --images out",
         ),
+        (
+            ("a.json", "r.json/new.json", "--images", ".", "--model", ".", "--clip", "."),
+            "r.json cannot be a folder, r.json is none: name another place",
+        ),
     ],
 )
 def test_what_the_user_must_mend_is_one_line(

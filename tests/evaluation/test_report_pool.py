@@ -71,6 +71,27 @@ def test_labels_touch_no_other_and_name_the_largest(picture: PoolPicture) -> Non
             assert abs(y - other_y) >= 13 or abs(x - other_x) >= (width + other_width) / 2
 
 
+def test_a_label_lies_on_no_dot_that_bears_another_name() -> None:
+    """Pairs of alike prototypes, a large one and a small one at its side."""
+    count = 60
+    made = vectors(count)
+    made["fine"][1::2] = made["fine"][::2] + 0.01 * made["fine"][1::2]
+    made["fine"] /= np.linalg.norm(made["fine"], axis=1, keepdims=True)
+    sizes = [50 if row % 2 == 0 else 20 for row in range(count)]
+    members = [Member("k", 0, f"thing number {row}") for row in range(count)]
+    found = pool_picture(
+        [Prototype("fine", row, 0, sizes[row], members[row]) for row in range(count)], made
+    )
+    assert found is not None
+    dots = {dot.title.split(":")[0]: dot for dot in found.dots}
+    named = [(one, dots[one.text]) for one in found.labels]
+    assert len(named) > count / 3
+    for place, (_, dot) in enumerate(named):
+        for label, _ in named[place + 1 :]:
+            beside = abs(label.x - dot.x) > len(label.text) * 6.1 / 2
+            assert beside or not label.y - 10 < dot.y < label.y + 3
+
+
 def test_a_name_is_written_once_and_a_long_one_is_cut() -> None:
     long = "a very long name of something that has no short one"
     same = [

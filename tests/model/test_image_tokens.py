@@ -86,3 +86,13 @@ def test_an_image_gives_the_same_tokens_in_any_company() -> None:
     padded = functional.pad(maps, (0, 3, 0, 2), value=9.0)
     company = join_levels([padded], [16], torch.tensor([[70, 100]]))
     torch.testing.assert_close(tokens(alone), tokens(company))
+
+
+def test_one_grid_alone_has_no_separator() -> None:
+    """A parameter without an element gets no gradient, and ranks wait for one of each."""
+    tokens = ImageTokens([Grid(0, 2)], width=8, language_width=6)
+    assert all(parameter.numel() for parameter in tokens.parameters())
+    assert len(tokens) == 4
+    memory = join_levels([torch.ones(2, 8, 3, 3)], [8], torch.tensor([[24, 24], [24, 24]]))
+    tokens(memory).sum().backward()
+    assert all(parameter.grad is not None for parameter in tokens.parameters())

@@ -143,6 +143,19 @@ def test_a_pools_rows_coarse_ones_first(tmp_path: Path) -> None:
     assert torch.equal(empty.vectors, torch.zeros(6, 8))
 
 
+@pytest.mark.parametrize("wrong", [0.0, float("nan"), float("inf")])
+def test_a_pool_with_a_vector_without_a_direction_is_one_line(tmp_path: Path, wrong: float) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((6, 8)).astype(np.float32)
+    members = [Member(f"image-{row}", 0, "name") for row in range(6)]
+    pool = build_pool(vectors, members, PrototypesConfig(coarse=2))
+    pool.coarse[1] = wrong
+    write_pool(tmp_path, pool)
+    with pytest.raises(ValueError, match="1 of 2 prototypes are zero or not finite") as error:
+        read_prototypes(tmp_path)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -85,6 +85,13 @@ def test_a_vocabulary_and_vectors_add_to_it(folder: Path, tmp_path: Path) -> Non
     assert again.first == 1
 
 
+def test_vectors_of_names_that_the_pool_lacks_are_told(folder: Path, tmp_path: Path) -> None:
+    vectors = saved(tmp_path / "v.npz", emb=np.ones((2, 4)), names=np.array(["whale", "wasp"]))
+    page = card_page(card_of(folder, vectors=vectors))
+    said = "the pool has none of the names of the 2 given vectors"
+    assert f"| given vectors, nearest name | none |  |  | {said} |" in page
+
+
 def test_card_and_json_lie_in_a_folder_and_are_the_same_twice(folder: Path, tmp_path: Path) -> None:
     for out in (tmp_path / "a", tmp_path / "b"):
         card = card_of(folder)

@@ -184,6 +184,21 @@ def test_figures_say_what_holds(tmp_path: Path) -> None:
     assert "stability over seeds" not in told
 
 
+def test_too_few_dense_spots_and_none_at_all_are_seen(tmp_path: Path) -> None:
+    write(tmp_path, SPOTS, noise=NOISE)
+    pool = read_pool(tmp_path)
+    measures = read_measures(tmp_path, pool)
+    assert "fine prototypes" not in said(tmp_path)
+    for changes, what, told in (
+        ({"fine_asked": 4}, "fine prototypes", None),
+        ({"fine_asked": 9}, "fine prototypes", ("4", "≥ 9", False)),
+        ({"fine": 0, "noise_share": 1.0}, "noise", ("100.0%", "≤ 50%", False)),
+    ):
+        health = replace(pool.health, **changes)  # type: ignore[arg-type]
+        found = {one.what: (one.value, one.bar, one.holds) for one in figures(health, measures)}
+        assert found.get(what) == told
+
+
 def test_one_prototype_that_swallows_the_others_is_seen(tmp_path: Path) -> None:
     sizes = [30, *[1] * 39]
     rng = np.random.default_rng(0)

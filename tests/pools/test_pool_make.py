@@ -1,5 +1,6 @@
 """A pool straight from files of vectors."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,21 @@ def test_vectors_that_are_no_directions_are_counted_and_left_out(tmp_path: Path)
     assert read_pool(tmp_path / "pool").health == health
 
 
+def test_files_may_hold_any_scale(tmp_path: Path) -> None:
+    """What float16 would cut off, at either end, is no other pool."""
+    rng = np.random.default_rng(0)
+    rows = unit(rng.normal(size=(3, 16)).repeat(8, axis=0) + 0.05 * rng.normal(size=(24, 16)))
+    pools = []
+    for place, scale in enumerate((1, 2.0**-30, 2.0**30)):
+        path = tmp_path / f"{place}.npz"
+        np.savez(path, vectors=(rows * scale).astype(np.float32), names=np.array(["a"] * 24))
+        pools.append(make_pool([path], [], tmp_path / f"pool{place}", CONFIG))
+    assert pools[0].health.vectors == 24
+    for pool in pools[1:]:
+        assert pool.health == pools[0].health
+        np.testing.assert_array_equal(pool.fine, pools[0].fine)
+
+
 def test_names_are_of_their_file_and_row(files: tuple[list[Path], list[Path]]) -> None:
     found = read_named(*files)
     assert found.rows.shape == (6, 3)
@@ -107,7 +123,7 @@ def test_a_folder_in_use_stays_as_it_is(
     [
         ({"a": np.ones((2, 3)), "b": np.ones((2, 3))}, "holds 2 matrices of floats: save one"),
         ({"a": np.ones((2, 3), int)}, "holds 0 matrices of floats"),
-        ({"a": np.ones((0, 3))}, "holds 1 matrices of floats|no row"),
+        ({"a": np.ones((0, 3))}, "holds an empty matrix: save a row for each name"),
         ({"a": np.ones((2, 3)), "n": np.array(["x"])}, "holds 1 names for 2 vectors"),
     ],
 )
@@ -131,6 +147,22 @@ def test_a_file_that_is_no_array_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=said) as raised:
             read_vector_file(tmp_path / name)
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz"])
+def test_a_damaged_file_is_no_error_of_ours(tmp_path: Path, ending: str) -> None:
+    """Bits flipped in its first bytes, and cut off anywhere."""
+    whole = tmp_path / f"whole.{ending}"
+    (np.save if ending == "npy" else np.savez)(whole, np.ones((20, 8), np.float32))
+    raw, rng = whole.read_bytes(), np.random.default_rng(0)
+    path = tmp_path / f"v.{ending}"
+    for turn in range(200):
+        bad = bytearray(raw[: rng.integers(len(raw)) if turn % 2 else len(raw)])
+        for place in rng.integers(min(len(bad), 128), size=3 if len(bad) else 0):
+            bad[place] ^= 1 << rng.integers(8)
+        path.write_bytes(bad)
+        with suppress(ValueError):
+            read_vector_file(path)
 
 
 def test_kittens_find_their_names_among_all_of_lvis(shared_data: Path, tmp_path: Path) -> None:

@@ -40,3 +40,11 @@ def test_a_module_that_is_not_trained_is_no_error() -> None:
     model = _model({"backbone": 3.0, "head": 4.0}, apart=True)
     model["head"].weight.grad = None
     assert float(clip_gradients(model, 10.0)) == 3
+
+
+def test_the_norms_meet_on_the_models_device() -> None:
+    """Of a module without a gradient torch says a zero of the CPU; `meta` stands in for a GPU."""
+    model = _model({"backbone": 3.0, "head": 4.0}, apart=True).to("meta")
+    model["backbone"].weight.grad = torch.ones(1, 1, device="meta")
+    model["head"].weight.grad = None
+    assert clip_gradients(model, 1.0).device.type == "meta"

@@ -68,3 +68,14 @@ def test_without_a_query_they_are_zero_and_connected() -> None:
     loss.backward()  # type: ignore[no-untyped-call]
     assert loss == 0
     assert logits.grad is not None
+
+
+def test_the_teachers_are_as_exact_in_mixed_precision() -> None:
+    """In bfloat16 a cosine of 0.3 is wrong by 0.001, and a class by a tenth."""
+    torch.manual_seed(0)
+    crops, others = torch.randn(9, 64), torch.randn(1, 64) + 0.2 * torch.randn(7, 64)
+    exact = teacher_classes(crops, others, factor=100.0)
+    mixture = teacher_weights(crops, others, temperature=0.07)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(teacher_classes(crops, others, factor=100.0), exact)
+        assert torch.equal(teacher_weights(crops, others, temperature=0.07), mixture)

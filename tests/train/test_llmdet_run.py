@@ -1,21 +1,26 @@
 """The stage `train` with a language model beside it: killed, resumed, exported, begun from."""
 
 import csv
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import project_world
 import pytest
 import torch
 from safetensors.torch import load_file
 from trainee import RECIPE, HashTower, publish_shards
 
+from opendet.build import Build
+from opendet.manifest import Manifest, write_manifest
 from opendet.train.export import load_detector
 from opendet.train.llmdet_config import LlmdetConfig
 from opendet.train.llmdet_objective import LlmdetObjective
 from opendet.train.llmdet_start import CAPTIONER
 from opendet.train.recipe import Recipe
 from opendet.train.run import train
+from pipelines.train import job_of
 from tests.model.language_worlds import save_tiny_language
 
 STEPS = 4
@@ -108,6 +113,27 @@ def test_the_namer_s_own_t5_can_be_the_language_model(world: Path, tmp_path: Pat
         rows = list(csv.DictReader(file))
     assert len(rows) == STEPS
     assert all(float(row[part]) > 0 for row in rows for part in ("image_caption", "region_phrase"))
+
+
+def test_what_the_language_model_s_folder_holds_decides_whether_the_stage_is_done(
+    world: Path, tmp_path: Path
+) -> None:
+    project = project_world.make_project(tmp_path)
+    language = Path(shutil.copytree(world / "lm", tmp_path / "lm"))
+    config = project / "configs" / "tiny.yaml"
+    told = config.read_text()
+    for stage in ("shards", "clip"):
+        write_manifest(project / "datasets" / "tiny" / stage, Manifest(stage, "f", ()))
+    plain, _, nothing = job_of(Build.open("tiny", root=project))
+    assert "language" not in nothing
+    told += "loader: {flip: 0.0, crop: 0.0}\n"
+    config.write_text(f"{told}objective: {{llmdet: {{language: '{language}'}}}}\n")
+    first, name, inputs = job_of(Build.open("tiny", root=project))
+    (language / "config.json").write_text("{}")
+    second, same, others = job_of(Build.open("tiny", root=project))
+    assert name == same
+    assert inputs != others
+    assert len({plain.work_folder, first.work_folder, second.work_folder}) == 3
 
 
 def test_a_run_with_another_language_model_is_another_run(world: Path, tmp_path: Path) -> None:

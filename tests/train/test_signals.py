@@ -19,7 +19,7 @@ from opendet.train.objective import LossReport, Objective
 from opendet.train.objective_config import ObjectiveConfig
 from opendet.train.randomness import StepDraws
 from opendet.train.seen import Seen
-from opendet.train.signals import SIGNALS, SignalRecorder, margins, sum_up
+from opendet.train.signals import SIGNALS, SignalRecorder, _cosines, margins, sum_up
 from opendet.train.text_vectors import TextVectors
 from opendet.train.training_step import TrainingStep
 from tests.model.worlds import NAMES, TINY_DETECTOR, build_detector
@@ -103,6 +103,13 @@ def test_the_margin_is_that_over_the_best_rival() -> None:
     torch.testing.assert_close(found[:2], torch.tensor([-0.1, 0.3]))
     assert found[2].isnan()
     assert margins(own, torch.zeros(3, 0), torch.zeros(3, 0, dtype=torch.bool)).isnan().all()
+
+
+def test_cosines_are_as_exact_in_mixed_precision() -> None:
+    ones, others = functional.normalize(torch.randn(10, 32), dim=1).split((4, 6))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = _cosines(ones, others)
+    assert torch.equal(found, ones @ others.mT)
 
 
 def test_a_row_for_each_matched_object_with_a_name(tmp_path: Path) -> None:

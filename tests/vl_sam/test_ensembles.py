@@ -6,7 +6,7 @@ import torch
 
 from opendet.annotators.detection import Found
 from opendet.annotators.segment import mask_codes
-from opendet.vl_sam.ensembles import joined, views
+from opendet.vl_sam.ensembles import is_narrow, joined, views
 
 SIZE = (20, 10)
 
@@ -25,6 +25,11 @@ def test_an_image_and_its_quarters() -> None:
     ]  # fmt: skip
     assert views((9, 6), corners=False) == [(0, 0, 9, 6)]
     assert views((9, 3), corners=True) == [(0, 0, 9, 3)]  # a quarter would be one pixel high
+
+
+def test_only_strips_are_narrow() -> None:
+    assert not any(is_narrow(view) for view in ((0, 0, 100, 1), (5, 5, 6, 6), (0, 7, 3, 307)))
+    assert all(is_narrow(view) for view in ((0, 0, 101, 1), (3, 0, 5, 201)))
 
 
 def test_a_mask_takes_in_what_overlaps_it_enough_whatever_its_name() -> None:
