@@ -18,36 +18,32 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from opendet.annotators.hash_text import HashTextEncoder
-from opendet.bench.arms import TEXT_WIDTH, TRAINING, Part, arm
+from opendet.bench.aligned_training import (
+    HELD_OUT,
+    TEXTS,
+    begin_training,
+    objective_config,
+    training_config,
+    with_sections,
+)
 from opendet.bench.harness import code_of
 from opendet.bench.judging import judge
-from opendet.bench.language import teach_language
-from opendet.bench.synthetic import NAMES, SceneBatches, SceneSet, draw_scenes
+from opendet.bench.synthetic import NAMES, SceneSet, draw_scenes
 from opendet.curate.label_value import LabelValueConfig, judge_rounds
 from opendet.data.batch import Batch, RegionRef
 from opendet.files import write_json_durably
 from opendet.model.detector import OpenDetector
-from opendet.train import checkpoint
 from opendet.train.distributed import Ranks
 from opendet.train.loop import train_steps
 from opendet.train.metrics_log import Series
 from opendet.train.objective import Objective
-from opendet.train.objective_config import ObjectiveConfig
 from opendet.train.randomness import reproducible
 from opendet.train.signals import SignalRecorder, sum_up
-from opendet.train.state import TrainingState
-from opendet.train.text_vectors import TextVectors
 from opendet.train.training_step import TrainingStep
 from opendet.train.weights import load_tensors
 
 # N objects of all scenes, scene by scene
 
-PARTS: tuple[Part, ...] = ("ODR", "MAL", "BVLA-M")
-PSEUDO_NEGATIVES = 24
-"""Of the 64 names."""
-HELD_OUT = 1000
-"""Added to the seed of the scenes that the detector is judged by."""
 PLANTED = 0.4
 """Share of the names that are wrong: half of those have one word swapped, the others both."""
 CAUGHT = 0.6
@@ -57,8 +53,6 @@ LOST = 0.05
 
 RULES = LabelValueConfig(min_agreement=0.0)
 """Of the loop."""
-
-_TEXTS = HashTextEncoder(TEXT_WIDTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +90,8 @@ class Course:
 
     def settings(self) -> dict[str, Any]:
         """What decides the result, as JSON has it."""
-        own = arm(PARTS, naming=False)
-        sections = (own.detector, own.namer, _objective(), TRAINING)
-        deciding = {
-            type(one).__name__: one.model_dump(mode="json", exclude_unset=True) for one in sections
-        }
         told = {**asdict(self), "rules": self.rules.model_dump(mode="json")}
-        told |= {"caught": CAUGHT, "lost": LOST}
-        plain: dict[str, Any] = json.loads(json.dumps(told | deciding))
-        return plain
+        return with_sections({**told, "caught": CAUGHT, "lost": LOST})
 
 
 @dataclass(frozen=True)
@@ -228,17 +215,24 @@ def _learned(course: Course, scenes: Labelled, folder: Path, device: str) -> dic
         known: dict[str, float] = json.loads(kept.read_text())
         return known
     ranks = Ranks(torch.device(device))
-    config = TRAINING.model_copy(update={"steps": course.steps, "seed": course.seed})
-    state, text = _begin(course, scenes, folder, ranks.device)
+    config = training_config(steps=course.steps, seed=course.seed)
+    state, text = begin_training(
+        scenes,
+        folder,
+        config,
+        batch_size=course.batch_size,
+        settings=course.settings(),
+        device=ranks.device,
+    )
     assert isinstance(state.detector, OpenDetector)
     recorder = SignalRecorder(
         folder / "signals",
         start=state.step,
         config=config,
         ranks=ranks,
-        same=_objective().align_threshold,
+        same=objective_config().align_threshold,
     )
-    objective = Objective(_objective(), text, (recorder,))
+    objective = Objective(objective_config(), text, (recorder,))
     series = Series(folder / "series.csv", start=state.step, config=config, ranks=ranks)
     begun, start = state.step, time.process_time()
     train_steps(
@@ -255,35 +249,11 @@ def _learned(course: Course, scenes: Labelled, folder: Path, device: str) -> dic
     sum_up(folder / "signals", folder / "signals.parquet")
     load_tensors(state.detector, state.ema.tensors, what="the average of the weights")
     held_out = draw_scenes(course.test_scenes, seed=course.seed + HELD_OUT, split="test")
-    scores = judge(state.detector, held_out, _TEXTS.encode_texts, by="alignment")
+    scores = judge(state.detector, held_out, TEXTS.encode_texts, by="alignment")
     learned = {name: round(scores[name], 3) for name in ("ap", "agnostic_ap")}
     learned["cpu_seconds"] = pace * course.steps
     write_json_durably(kept, learned)
     return learned
-
-
-def _begin(
-    course: Course, scenes: Labelled, folder: Path, device: torch.device
-) -> tuple[TrainingState, TextVectors]:
-    """Where a training stands: at its last checkpoint, else at step 0."""
-    own = arm(PARTS, naming=False)
-    namer = teach_language(NAMES, own.namer, seed=course.seed, lessons=0)
-    torch.manual_seed(course.seed)
-    detector = OpenDetector(own.detector, namer).to(device)
-    detector.namer.requires_grad_(requires_grad=False)
-    detector.prompts.requires_grad_(requires_grad=False)
-    batches = SceneBatches(scenes, batch_size=course.batch_size, seed=course.seed)
-    training = TRAINING.model_copy(update={"steps": course.steps, "seed": course.seed})
-    state = TrainingState(detector, batches, course.settings(), training)
-    if last := checkpoint.load_latest(folder / "checkpoints"):
-        state.restore(last)
-    text = TextVectors(NAMES, torch.from_numpy(_TEXTS.encode_texts(NAMES))).to(device)
-    return state, text
-
-
-def _objective() -> ObjectiveConfig:
-    own = arm(PARTS, naming=False).objective
-    return own.model_copy(update={"pseudo_negatives": PSEUDO_NEGATIVES})
 
 
 def _fields(scenes: SceneSet) -> dict[str, Any]:

@@ -1,10 +1,8 @@
 """A student that learns from an imperfect annotator's labels, as OWL-ST's does, and is judged.
 
-It is the detector without its language model; its names are judged by alignment. All its weights
-begin at random: whatever it knows of pictures it has from the labels.
+`aligned_training` says what it is.
 """
 
-import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -15,38 +13,33 @@ from typing import Any
 import numpy as np
 import torch
 
-from opendet.annotators.hash_text import HashTextEncoder
-from opendet.bench.arms import TEXT_WIDTH, TRAINING, Part, arm
+from opendet.bench.aligned_training import (
+    HELD_OUT,
+    TEXTS,
+    begin_training,
+    objective_config,
+    training_config,
+    with_sections,
+)
 from opendet.bench.harness import code_of
 from opendet.bench.imperfect import Errors, Thresholds, annotate, kept, labelled
-from opendet.bench.language import teach_language
-from opendet.bench.synthetic import NAMES, SceneBatches, SceneSet, draw_scenes
+from opendet.bench.synthetic import NAMES, SceneSet, draw_scenes
 from opendet.boxes import to_record
 from opendet.evaluation.ap import Predictions, Truth, average_precision
 from opendet.evaluation.match import match_boxes
 from opendet.model.detector import OpenDetector
-from opendet.train import checkpoint
 from opendet.train.distributed import Ranks
 from opendet.train.loop import train_steps
 from opendet.train.metrics_log import Series
 from opendet.train.objective import Objective
-from opendet.train.objective_config import ObjectiveConfig
 from opendet.train.randomness import reproducible
 from opendet.train.state import TrainingState
-from opendet.train.text_vectors import TextVectors
 from opendet.train.training_step import TrainingStep
 from opendet.train.weights import load_tensors
 
 # C classes, the world's names
 
-PARTS: tuple[Part, ...] = ("ODR", "MAL", "BVLA-M")
-PSEUDO_NEGATIVES = 24
-"""Of the 64 names; OWL-ST draws about 50 of millions."""
-HELD_OUT = 1000
-"""Added to the seed of the scenes that the student is judged by."""
 IMAGES_AT_ONCE = 32
-
-_TEXTS = HashTextEncoder(TEXT_WIDTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +60,7 @@ class Lesson:
 
     def settings(self) -> dict[str, Any]:
         """What decides the result, as JSON has it."""
-        own = arm(PARTS, naming=False)
-        sections = (own.detector, own.namer, _objective(), TRAINING)
-        deciding = {
-            type(one).__name__: one.model_dump(mode="json", exclude_unset=True) for one in sections
-        }
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self) | deciding))
-        return plain
+        return with_sections(asdict(self))
 
 
 def teach_student(lesson: Lesson, folder: Path, device: str = "cpu") -> dict[str, Any]:
@@ -85,7 +72,7 @@ def teach_student(lesson: Lesson, folder: Path, device: str = "cpu") -> dict[str
     labels = labelled(scenes, said, lesson.thresholds)
     with reproducible(ranks.device, threads=1):
         state, step = _begin(lesson, labels, folder, ranks.device)
-        config = TRAINING.model_copy(update={"steps": lesson.steps, "seed": seed})
+        config = state.config
         series = Series(folder / "series.csv", start=state.step, config=config, ranks=ranks)
         begun, start = state.step, time.process_time()
         checkpoints = folder / "checkpoints"
@@ -110,32 +97,23 @@ def _begin(
     lesson: Lesson, labels: SceneSet, folder: Path, device: torch.device
 ) -> tuple[TrainingState, TrainingStep]:
     """Where the run stands: at its last checkpoint, else at step 0."""
-    own = arm(PARTS, naming=False)
-    namer = teach_language(NAMES, own.namer, seed=lesson.seed, lessons=0)
-    torch.manual_seed(lesson.seed)
-    detector = OpenDetector(own.detector, namer).to(device)
-    detector.namer.requires_grad_(requires_grad=False)
-    detector.prompts.requires_grad_(requires_grad=False)
-    batches = SceneBatches(labels, batch_size=lesson.batch_size, seed=lesson.seed)
-    training = TRAINING.model_copy(update={"steps": lesson.steps, "seed": lesson.seed})
-    state = TrainingState(detector, batches, lesson.settings(), training)
-    if last := checkpoint.load_latest(folder / "checkpoints"):
-        state.restore(last)
-    text = TextVectors(NAMES, torch.from_numpy(_TEXTS.encode_texts(NAMES))).to(device)
-    return state, TrainingStep(detector, Objective(_objective(), text))
-
-
-def _objective() -> ObjectiveConfig:
-    """OWL-ST tells each image's names apart from those of other images too."""
-    own = arm(PARTS, naming=False).objective
-    return own.model_copy(update={"pseudo_negatives": PSEUDO_NEGATIVES})
+    state, text = begin_training(
+        labels,
+        folder,
+        training_config(steps=lesson.steps, seed=lesson.seed),
+        batch_size=lesson.batch_size,
+        settings=lesson.settings(),
+        device=device,
+    )
+    assert isinstance(state.detector, OpenDetector)
+    return state, TrainingStep(state.detector, Objective(objective_config(), text))
 
 
 def _detect(detector: OpenDetector, scenes: SceneSet) -> list[Predictions]:
     """Every query's box by the name that the last aligner prefers."""
     detector.eval()
     device = next(detector.parameters()).device
-    classes = torch.from_numpy(_TEXTS.encode_texts(NAMES)).to(device)  # (C, D_t)
+    classes = torch.from_numpy(TEXTS.encode_texts(NAMES)).to(device)  # (C, D_t)
     side = scenes.images.shape[-1]
     found = []
     for start in range(0, len(scenes), IMAGES_AT_ONCE):

@@ -9,6 +9,7 @@ import torch
 
 from opendet.bench import self_training as module
 from opendet.bench import student
+from opendet.bench.aligned_training import HELD_OUT
 from opendet.bench.harness import Place, Row
 from opendet.bench.imperfect import Errors, Thresholds, annotate, kept, labelled
 from opendet.bench.self_training import (
@@ -19,7 +20,7 @@ from opendet.bench.self_training import (
     learn,
     thresholds_compared,
 )
-from opendet.bench.student import HELD_OUT, Lesson, _worth, score_of
+from opendet.bench.student import Lesson, _worth, score_of
 from opendet.bench.synthetic import NAMES, SceneBatches, SceneSet, draw_scenes
 from opendet.evaluation.ap import Predictions
 from opendet.train.state import TrainingState
