@@ -16,6 +16,7 @@ from rich.table import Table
 from opendet.bench import (
     annotators,
     forward,
+    inspector,
     naming,
     pool,
     pool_update,
@@ -52,6 +53,7 @@ BENCHES: dict[str, Bench] = {
     "pool-update": pool_update.measure,
     "pool": pool.measure,
     "pool-vocabularies": pool_vocabularies.measure,
+    "inspector": inspector.measure,
     "forward": forward.measure,
     "training-cost": training_cost.measure,
     "annotators": annotators.measure,

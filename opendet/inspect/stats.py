@@ -5,11 +5,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import quantiles
+from typing import TYPE_CHECKING
 
-from opendet.build import Build
 from opendet.manifest import Manifest
 from opendet.record import Record
 from opendet.stage_order import RECORD_STAGES, STAGES
+
+if TYPE_CHECKING:
+    from opendet.build import Build
 
 TOP_NAMES = 20
 SMALL_AREA, LARGE_AREA = 32.0**2, 96.0**2
@@ -65,7 +68,7 @@ class BuildStats:
     """None before the first stage is built."""
 
 
-def build_stats(build: Build) -> BuildStats:
+def build_stats(build: "Build") -> BuildStats:
     """Raises ValueError where nothing is built, or a manifest or a part is damaged."""
     stages = ledgers(build)
     if not stages:
@@ -76,7 +79,7 @@ def build_stats(build: Build) -> BuildStats:
     return BuildStats(build.name, stages, records)
 
 
-def ledgers(build: Build) -> tuple[StageStats, ...]:
+def ledgers(build: "Build") -> tuple[StageStats, ...]:
     """The ledger of each stage that is built."""
     return tuple(
         stage_stats(build.manifest(stage), seconds_of(build, stage))
@@ -133,7 +136,7 @@ def size_of(box_xyxy: tuple[float, float, float, float]) -> str:
     return "small" if area < SMALL_AREA else "large" if area > LARGE_AREA else "medium"
 
 
-def seconds_of(build: Build, stage: str) -> float | None:
+def seconds_of(build: "Build", stage: str) -> float | None:
     """How long the stage's last run took, where its metrics say so."""
     path = build.folder / "metrics" / f"{stage}.json"
     if not path.is_file():

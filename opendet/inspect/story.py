@@ -4,15 +4,18 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from opendet.build import Build
 from opendet.inspect.part_keys import keys_gone, keys_out
 from opendet.manifest import PartCommit
 from opendet.record import Provenance, Record, Region
 from opendet.schema import table_to_records
 from opendet.stage_order import SAMPLE_STAGES
+
+if TYPE_CHECKING:
+    from opendet.build import Build
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class Story:
     """In the order of the stages. A key that two files of a source share has two at `source`."""
 
 
-def tell_story(build: Build, key: str) -> Story:
+def tell_story(build: "Build", key: str) -> Story:
     """Raises ValueError, with the nearest keys, for a key that the build does not know."""
     record: Record | None = None
     chapters: list[Chapter] = []
@@ -65,7 +68,8 @@ def story_lines(story: Story) -> Iterator[str]:
         for index, region in enumerate(story.record.regions):
             yield from _region_lines(index, region)
         yield from _name_lines(story.record)
-    yield "stages"
+    if story.chapters:
+        yield "stages"
     for chapter in story.chapters:
         yield f"  {chapter.stage:<10} {chapter.fate}{': ' if chapter.why else ''}{chapter.why}"
 
@@ -90,7 +94,7 @@ def _record_of(folder: Path, part: PartCommit, key: str) -> Record:
     return table_to_records(table, where=str(path))[0]
 
 
-def _unknown(build: Build, key: str) -> str:
+def _unknown(build: "Build", key: str) -> str:
     known: set[str] = set()
     for part in build.manifest("source").parts:
         known.update(keys_out(build.stage_folder("source"), part), keys_gone(part))

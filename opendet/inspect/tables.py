@@ -1,18 +1,20 @@
 """Tables for people of what `opendet.inspect` finds. On a terminal by rich, plain elsewhere."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from opendet.answers.store import KindStats
 from opendet.console import printable
-from opendet.inspect.doctor import Check
-from opendet.inspect.stats import BuildStats, RecordStats, StageStats
-from opendet.inspect.verify import Verdict
 from opendet.stage_order import SAMPLE_STAGES
+
+if TYPE_CHECKING:  # whoever shows a line need not load all that could be shown
+    from opendet.answers.store import KindStats
+    from opendet.inspect.doctor import Check
+    from opendet.inspect.stats import BuildStats, RecordStats, StageStats
+    from opendet.inspect.verify import Verdict
 
 PLAIN_WIDTH = 160
 """Columns where the output is no terminal."""
@@ -30,7 +32,7 @@ def show(*things: Table | str) -> None:
             console.print(printable(thing), soft_wrap=True)
 
 
-def ledger_table(stages: Iterable[StageStats]) -> Table:
+def ledger_table(stages: "Iterable[StageStats]") -> Table:
     """What came into each stage, what came out, and where the rest is."""
     columns = ("stage", "in", "out", "dropped", "quarantined", "refused regions", "seconds")
     table = _table(columns, right=("in", "out", "quarantined", "seconds"))
@@ -47,7 +49,7 @@ def ledger_table(stages: Iterable[StageStats]) -> Table:
     return table
 
 
-def stats_lines(stats: BuildStats) -> Iterator[Table | str]:
+def stats_lines(stats: "BuildStats") -> Iterator[Table | str]:
     """The ledger, what else the stages counted, and what the records say."""
     yield ledger_table(stats.stages)
     for stage in stats.stages:
@@ -57,7 +59,7 @@ def stats_lines(stats: BuildStats) -> Iterator[Table | str]:
         yield from _record_lines(stats.records)
 
 
-def verdict_table(verdicts: Iterable[Verdict]) -> Table:
+def verdict_table(verdicts: "Iterable[Verdict]") -> Table:
     table = _table(("stage", "parts", "files", "MB", "verdict"), right=("parts", "files", "MB"))
     for verdict in verdicts:
         problems = len(verdict.problems)
@@ -67,7 +69,7 @@ def verdict_table(verdicts: Iterable[Verdict]) -> Table:
     return table
 
 
-def check_table(checks: Iterable[Check]) -> Table:
+def check_table(checks: "Iterable[Check]") -> Table:
     table = _table(("", "", "found"))
     for check in checks:
         mark = "ok" if check.well else "MISSING" if check.needed else "-"
@@ -75,7 +77,7 @@ def check_table(checks: Iterable[Check]) -> Table:
     return table
 
 
-def answers_table(kinds: Iterable[KindStats]) -> Table:
+def answers_table(kinds: "Iterable[KindStats]") -> Table:
     """What the answer store holds, kind by kind."""
     columns = ("kind", "of", "answers", "MB", "idle days", "model", "revision", "asked")
     table = _table(columns, right=("answers", "MB", "idle days"))
@@ -99,7 +101,7 @@ def _how(about: Mapping[str, Any]) -> str:
     return ", ".join([*told, *([f"{len(named)} names"] if named else [])])
 
 
-def _record_lines(records: RecordStats) -> Iterator[str]:
+def _record_lines(records: "RecordStats") -> Iterator[str]:
     least, median, most = records.caption_words
     yield f"records of {records.stage}: {records.images} images"
     yield f"  regions   {records.regions}, {records.kept} kept; by size: {_counts(records.boxes)}"

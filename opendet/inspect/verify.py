@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opendet.build import Build
+from opendet.corrections.tasks import INPUT, corrections_of, told_tasks
 from opendet.inspect.part_keys import keys_gone, keys_out, record_keys
 from opendet.manifest import Manifest, read_commit, read_manifest
 from opendet.record import Record
@@ -177,17 +178,24 @@ def _stale_parts(build: Build, stage: str, manifest: Manifest) -> Iterator[str]:
         return
     try:
         manifests = [build.manifest(one) for one in before]
+        said = _corrections_said(build) if stage == "filter" else set()
     except ValueError:  # Named where that stage is judged.
         return
     known = {
         stamp.sha256 for one in manifests for part in one.parts for stamp in part.files.values()
     }
     for part in manifest.parts:
-        if not known.issuperset(part.inputs.values()):
+        if not (known | said).issuperset(part.inputs.values()):
             yield (
                 f"{stage}/{part.shard.name} was made from files that have changed since: run "
                 f"`opendet data build {stage}`"
             )
+
+
+def _corrections_said(build: Build) -> set[str]:
+    """Digests of what people said of the images of each shard: inputs that are no stage's files."""
+    tasks = told_tasks(build, corrections_of(build))
+    return {task.inputs[INPUT] for task in tasks if INPUT in task.inputs}
 
 
 def _container_names(build: Build) -> list[str]:

@@ -1,0 +1,1 @@
+"""Pages to look through a collection of samples: static ones, and the same ones served."""
