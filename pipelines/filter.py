@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from opendet.build import Build
+from opendet.corrections.tasks import corrections_of, told_tasks
 from opendet.curate.filter import (
     Filter,
     precision_recall,
@@ -21,15 +22,16 @@ def main(build: Build) -> None:
     folder = build.root / FOLDER / build.name
     taken = rounds_in(folder) if config.label_value.judges else []
     rounds = Rounds(folder, len(taken))
+    corrections = corrections_of(build)
     stage = build.record_stage(
         "filter",
         after="verify",
         parameters=config,
-        load=partial(Filter, config, rounds),
+        load=partial(Filter, config, rounds, corrections),
         tally=partial(tally_rounds, config=config, rounds=rounds),
         models={f"round {one.number}": one.sha256 for one in taken},
     )
-    build.run(stage, build.tasks(after="verify"), metrics=measured)
+    build.run(stage, told_tasks(build, corrections), metrics=measured)
 
 
 def measured(manifest: Manifest) -> Mapping[str, Any]:

@@ -2,7 +2,8 @@
 
 A rule is a pure function that gives a reason to refuse, or an empty string. A refused region stays
 in its record with the reason; a refused image leaves the flow and stays in the ledger. No rule sees
-`Region.label`: only the tally does, to measure how good the rules are.
+`Region.label`: only the tally does, to measure how good the rules are. The last word on a region is
+that of people (`opendet.corrections`).
 """
 
 import math
@@ -12,6 +13,8 @@ from dataclasses import replace
 
 from pydantic import Field
 
+from opendet.corrections.applying import corrected, is_corrected
+from opendet.corrections.batches import Corrections, Given
 from opendet.curate.label_rounds import Rounds
 from opendet.curate.label_value import AGAINST_NAMES, UNHEARD, LabelValue, LabelValueConfig
 from opendet.curate.second_opinion import annotator_of, first_annotator, is_the_sources
@@ -56,6 +59,9 @@ class FilterConfig(Section):
     regions of all others only second those."""
     label_value: LabelValueConfig = LabelValueConfig()
     """What training said of names, once it has: the rules of the label-value loop."""
+    corrections: bool = True
+    """Let the corrections that people gave (`opendet data correct`) have the last word, in every
+    split."""
     min_regions: int = Field(default=0, ge=0)
     """Fewest kept regions of an image."""
     max_regions: int | None = Field(default=None, ge=0)
@@ -77,14 +83,27 @@ class FilterConfig(Section):
 
 
 class Filter:
-    """Applies the rules to each record. `rounds`: those of the label-value loop, where it ran."""
+    """Applies the rules to each record. `rounds`: those of the label-value loop, where it ran;
+    `corrections`: what people said, where anybody did."""
 
-    def __init__(self, config: FilterConfig, rounds: Rounds | None = None) -> None:
+    def __init__(
+        self,
+        config: FilterConfig,
+        rounds: Rounds | None = None,
+        corrections: Corrections | None = None,
+    ) -> None:
         self._config = config
         self._value = value_of(rounds, config)
+        self._corrections = corrections
+        if corrections:
+            corrections.of("")  # read now: damage ends the run, it does not quarantine each sample
 
     def __call__(self, samples: Sequence[Sample]) -> list[Record | Dropped]:
-        return [filter_record(sample.record, self._config, self._value) for sample in samples]
+        return [self._judged(sample.record) for sample in samples]
+
+    def _judged(self, record: Record) -> Record | Dropped:
+        given = self._corrections.of(record.key) if self._corrections else ()
+        return filter_record(record, self._config, self._value, given)
 
 
 def value_of(rounds: Rounds | None, config: FilterConfig) -> LabelValue:
@@ -93,12 +112,14 @@ def value_of(rounds: Rounds | None, config: FilterConfig) -> LabelValue:
 
 
 def filter_record(
-    record: Record, config: FilterConfig, value: LabelValue = UNHEARD
+    record: Record, config: FilterConfig, value: LabelValue = UNHEARD, given: Given = ()
 ) -> Record | Dropped:
-    """The record with each region judged anew, or why the whole image is refused."""
+    """The record with each region judged anew and what people said of it, or why the whole image is
+    refused."""
     if record.split not in config.splits:
-        return record
+        return corrected(record, given)
     judged = replace(record, regions=judge_regions(record, config, value))
+    judged = corrected(judged, given)
     return image_refusal(judged, config) or judged
 
 
@@ -266,6 +287,7 @@ def tally(
     names (agreement, a verifier's belief) did on the regions whose true name is known: `judged` by
     them, of which they said `disagrees`; `planted.judged` whose first name is not the true one, of
     which `planted.caught`. Records of splits that the rules do not apply to count for nothing.
+    What people corrected is kept or refused like any other, and judged by nobody else.
 
     Where the rules of the label-value loop are on, the same of them, among what no other rule
     refused: `training.judged` (the true name is known), `.against`, `.planted`, `.caught`; and
@@ -298,6 +320,8 @@ def training_precision_recall(tally: Mapping[str, int]) -> tuple[float | None, f
 
 def _verdicts(region: Region, config: FilterConfig) -> list[str]:
     verdicts = ["kept" if region.kept else "refused." + region.refusal.replace(" ", "_")]
+    if is_corrected(region):
+        return [*verdicts, "corrected"]
     disagreed = region.refusal in _AGAINST_NAMES
     if region.label is None or not config.judges_names or not (region.kept or disagreed):
         return verdicts
@@ -309,7 +333,7 @@ def _verdicts(region: Region, config: FilterConfig) -> list[str]:
 
 def _training_verdicts(region: Region, config: FilterConfig, *, heard: bool) -> list[str]:
     against = region.refusal in AGAINST_NAMES
-    if not config.label_value.judges or not (region.kept or against):
+    if not config.label_value.judges or not (region.kept or against) or is_corrected(region):
         return []
     if not heard:
         return ["training.unheard"]

@@ -1,7 +1,8 @@
 """COCO: `instances_<split>.json`, and `captions_<split>.json` where an image has captions.
 
 Ids begin with 1 and are alike in no two files of an export, those of categories the same in all.
-A box that a model drew has its `score`, as in COCO's lists of results.
+A box that a model drew has its `score`, as in COCO's lists of results. By an image's
+`opendet_key` and `opendet_state` an edited file is known again (`opendet data correct`).
 """
 
 from collections import Counter
@@ -12,13 +13,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from opendet.corrections.comparing import state_of
 from opendet.exports.json_lists import SplitLists
 from opendet.exports.objects import NamedObject, Sayable, captions_of, exported
 from opendet.masks import mask_areas
 from opendet.record import BoxXYXY, Record
 from opendet.sources.listing import clean_text
 
-INFO = {"description": "Written by Open-Det. The images are not here: their files are named."}
+INFO = {"description": "Written by Open-Det."}
 SAID: frozenset[Sayable] = frozenset(
     {"crowd", "mask", "score", "caption", "source caption", "licence"}
 )
@@ -56,6 +58,7 @@ def write_coco(records: Iterable[Record], folder: Path) -> Counter[str]:
         chosen = exported(records, left_out, said=SAID)
         for image_id, (record, objects) in enumerate(chosen, 1):
             image = image_row(record, image_id, licences.ids)
+            image |= {"opendet_key": record.key, "opendet_state": state_of(record)}
             instances.add(record.split, "images", image)
             for one in objects:
                 row = annotation_row(one, record, left_out)

@@ -1,16 +1,13 @@
 """The command `opendet data export`. Light to import: what is heavy is imported when it is run."""
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from opendet.record import Record
-    from opendet.shard_set import ShardSet
+    from opendet.exports.shard_records import ShardRecords
 
 SPLITS = ("train", "val", "test", "all")
 
@@ -20,8 +17,8 @@ def export_data(
         str,
         typer.Argument(
             metavar="FORMAT",
-            help="coco, lvis, voc, yolo, generateu, groundingcap, odvg-mmdet, odvg-opengdino "
-            "or grit.",
+            help="coco, lvis, voc, yolo, csv, generateu, groundingcap, odvg-mmdet, "
+            "odvg-opengdino, grit, huggingface or fiftyone.",
         ),
     ],
     out: Annotated[Path, typer.Argument(help="A folder that is empty or not there yet.")],
@@ -33,6 +30,13 @@ def export_data(
     refused: Annotated[
         bool, typer.Option("--refused", help="Keep the regions that the stage filter refused.")
     ] = False,
+    images: Annotated[
+        str,
+        typer.Option(
+            help="coco, lvis, voc, yolo: copy writes the images too, by their keys; link makes "
+            "hard links of the source's files, where the disk has them."
+        ),
+    ] = "none",
     min_boxes: Annotated[
         int,
         typer.Option(min=0, help="groundingcap: leave out images of fewer boxes; its own rule: 3."),
@@ -51,59 +55,36 @@ def export_data(
 
     [cyan]opendet data export groundingcap caps --min-boxes 3 --max-iou 0.9[/cyan]
 
-    Images are not copied: the files name them by their paths below the source's root.
+    [cyan]opendet data export huggingface my-export[/cyan], then
+    [cyan]datasets.load_dataset("my-export")[/cyan]
+
+    [cyan]huggingface[/cyan] and [cyan]fiftyone[/cyan] hold the images. All others name
+    them by their paths below the source's root, unless [cyan]--images[/cyan] has them
+    written too. [cyan]coco[/cyan] and [cyan]csv[/cyan] come back by `opendet data correct`.
     """
     from opendet.build import Build
     from opendet.console import interrupt_on_sigterm, printable
-    from opendet.exports.formats import writer_of
+    from opendet.exports.formats import shard_writer_of
     from opendet.exports.groundingcap import CapRules
+    from opendet.exports.shard_records import ShardRecords
     from opendet.exports.whole_folder import require_unused, whole_folder
     from opendet.shard_set import ShardSet
 
-    write = writer_of(to, CapRules(min_boxes, max_iou))
+    write = shard_writer_of(to, CapRules(min_boxes, max_iou), images=images)
     if split not in SPLITS:
         raise ValueError(f"no split is called {split!r}; there are {', '.join(SPLITS)}")
     require_unused(out)  # before the shards are verified, which takes minutes
-    folder = Build.open(build).stage_folder("shards")
+    opened = Build.open(build)
+    folder = opened.stage_folder("shards")
     shards = ShardSet.open(folder, split=None if split == "all" else split)
     records = ShardRecords(shards, refused=refused)
     interrupt_on_sigterm()
     with whole_folder(out) as half:
-        left_out = write(records, half)
+        left_out = write(records, half, opened)
     typer.echo(printable(f"{out}: {account_of(records, left_out, form=to)}"))
 
 
-class ShardRecords:
-    """The records of shards, read one by one and as often as they are asked for.
-
-    With `refused`, as if the stage `filter` had refused nothing. Counts what a round gave: images,
-    and the boxes that are to be written.
-    """
-
-    def __init__(self, shards: "ShardSet", *, refused: bool) -> None:
-        self._shards = shards
-        self._refused = refused
-        self.images = 0
-        self.boxes = 0
-
-    def __iter__(self) -> "Iterator[Record]":
-        self.images = self.boxes = 0
-        for index in range(len(self._shards)):
-            record = self._shards.record(index)
-            if self._refused:
-                record = without_refusals(record)
-            self.images += 1
-            self.boxes += sum(region.kept for region in record.regions)
-            yield record
-
-
-def without_refusals(record: "Record") -> "Record":
-    """The record with all of its regions kept."""
-    regions = tuple(replace(region, refusal="") for region in record.regions)
-    return replace(record, regions=regions)
-
-
-def account_of(records: ShardRecords, left_out: Counter[str], *, form: str) -> str:
+def account_of(records: "ShardRecords", left_out: Counter[str], *, form: str) -> str:
     """One line: what was written, what the format has no place for, and what was dropped.
 
     Writers count a whole image under a word that begins with `image`, and a box under `crowd` or
@@ -132,7 +113,12 @@ _SEVERAL = {
 
 def _is_dropped(what: str) -> bool:
     """Whether the format would have had a place for it."""
-    return what.split()[0] in ("image", "box") or what in _DROPPED
+    return _kind_of(what) in ("image", "box") or what in _DROPPED
+
+
+def _kind_of(what: str) -> str:
+    """`image`, `box` or another first word; a `box check` is no box."""
+    return "" if what == "box check" else what.split()[0]
 
 
 def _listed(counts: dict[str, int]) -> str:
@@ -144,11 +130,11 @@ def _counted(count: int, what: str) -> str:
         one, many = _SEVERAL[what]
         return f"{count} {one if count == 1 else many}"
     noun, mark, rest = what, "", ""
-    if what.split()[0] in ("image", "box", "comma", "character"):
+    if _kind_of(what) in ("image", "box", "comma", "character"):
         noun, mark, rest = what.partition(" ")
     ending = "" if count == 1 else "es" if noun.endswith("box") else "s"
     return f"{count} {noun}{ending}{mark}{rest}"
 
 
 def _lost(left_out: Counter[str], *kinds: str) -> int:
-    return sum(count for what, count in left_out.items() if what.split()[0] in kinds)
+    return sum(count for what, count in left_out.items() if _kind_of(what) in kinds)

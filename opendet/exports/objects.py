@@ -63,14 +63,15 @@ def exported(
     *,
     said: Set[Sayable],
     place: Callable[[str], str] = str,
+    by_key: bool = False,
 ) -> Iterator[tuple[Record, list[NamedObject]]]:
     """The records to write, in order, with their named objects; adds to `left_out`.
 
     `said` is what the format has a place for, `place` maps an image's file to what no two images
-    of the export may share: a reader could not tell them apart. Raises ValueError for a record of
-    no known split.
+    of the export may share: a reader could not tell them apart. With `by_key` a reader does so by
+    the keys, whatever the files. Raises ValueError for a record of no known split.
     """
-    for record in written_images(records, left_out, place=place):
+    for record in written_images(records, left_out, place=place, by_key=by_key):
         regions = [region for region in record.regions if region.kept]
         left_out["refused box"] += len(record.regions) - len(regions)
         objects = list(_named(regions, left_out, crowds="crowd" in said))
@@ -84,11 +85,12 @@ def written_images(
     *,
     place: Callable[[str], str] = str,
     several: bool = False,
+    by_key: bool = False,
 ) -> Iterator[Record]:
     """The records whose images a reader can tell apart; adds the others, with their boxes.
 
     With `several`, a format that has an image in several lines takes one that comes again with the
-    same bytes. Raises ValueError for a record of no known split.
+    same bytes; with `by_key` all are told apart. Raises ValueError for a record of no known split.
     """
     taken: dict[str, str] = {}  # place -> the bytes' digest
     for record in records:
@@ -97,6 +99,9 @@ def written_images(
                 f"record {record.key} is of the split {record.split[:40]!r}, expected one of "
                 f"{', '.join(get_args(Split))}: build the stage again"
             )
+        if by_key:
+            yield record
+            continue
         problem = _problem_of(record)
         if not problem and (first := taken.get(place(record.file))) is not None:
             same = several and first == record.sha256

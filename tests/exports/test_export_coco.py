@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from pycocotools.coco import COCO
 
+from opendet.corrections.comparing import state_of
 from opendet.exports.coco import write_coco
 from opendet.record import Mask, Phrase, Provenance, Record, Region, Turn
 from opendet.sources.coco import list_coco
@@ -39,8 +40,9 @@ def test_every_field_of_a_small_export(tmp_path: Path) -> None:
     ]
     assert write_coco(records, tmp_path) == {"other label": 1}, "what the source calls the hound"
     train = json.loads((tmp_path / "instances_train.json").read_text("utf-8"))
+    states = {"opendet_key": records[0].key, "opendet_state": state_of(records[0])}
     assert train["images"] == [
-        {"id": 1, "file_name": "x/a.jpg", "width": 20, "height": 10, "license": 1}
+        {"id": 1, "file_name": "x/a.jpg", "width": 20, "height": 10, "license": 1, **states}
     ]
     assert train["licenses"] == [{"id": 1, "name": "MIT"}]
     categories = [{"id": i, "name": name} for i, name in enumerate(("ant", "dog", "hound"), 1)]
@@ -54,7 +56,8 @@ def test_every_field_of_a_small_export(tmp_path: Path) -> None:
     }  # fmt: skip
     val = json.loads((tmp_path / "instances_val.json").read_text("utf-8"))
     assert val["categories"] == categories
-    assert val["images"] == [{"id": 2, "file_name": "b.jpg", "width": 20, "height": 10}]
+    states = {"opendet_key": records[1].key, "opendet_state": state_of(records[1])}
+    assert val["images"] == [{"id": 2, "file_name": "b.jpg", "width": 20, "height": 10, **states}]
     assert [(one["id"], one["image_id"], one["area"]) for one in val["annotations"]] == [
         (3, 2, 58.5)
     ]

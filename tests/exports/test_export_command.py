@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from opendet.exports.command import ShardRecords, account_of
-from opendet.exports.formats import WRITERS
+from opendet.exports.command import account_of
+from opendet.exports.formats import PICTURED, WRITERS
+from opendet.exports.shard_records import ShardRecords
 from opendet.exports.voc import write_voc
 from opendet.exports.whole_folder import whole_folder
 from opendet.shard_set import ShardSet
@@ -63,7 +64,7 @@ def test_refused_boxes_are_kept_where_they_are_asked_for(project: Path) -> None:
     assert not (project / "refused/instances_train.json").exists()
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", [*WRITERS, *PICTURED])
 def test_every_format_writes_the_same_bytes_again(project: Path, name: str) -> None:
     first, second = (run_export(project, name, f"{name}/{n}", "--split", "train") for n in "12")
     assert (first.code, first.err) == (0, "")
@@ -99,8 +100,11 @@ def test_an_empty_folder_is_taken(project: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("cocoa", "x"), "no format is called 'cocoa'; there are coco, lvis, voc, yolo, generateu"),
+        (("cocoa", "x"), "no format is called 'cocoa'; there are coco, lvis, voc, yolo, csv"),
         (("coco", "x", "--split", "tain"), "no split is called 'tain'; there are train, val, test"),
+        (("coco", "x", "--images", "all"), "--images is none, copy or link, not 'all'"),
+        (("grit", "x", "--images", "copy"), "--images is for coco, lvis, voc, yolo: leave it out"),
+        (("yolo", "x", "--images", "link"), "drawn scenes are no files that could be linked"),
         (("coco", "x", "--min-boxes", "3"), "rules of groundingcap: leave them out for coco"),
         (("groundingcap", "x", "--max-iou", "1.5"), "an IoU in (0, 1] makes boxes double, not 1.5"),
         (("coco", "x", "--split", "test"), "shards has no shard of the split 'test'"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from opendet.corrections.edited_file import read_edited
 from opendet.exports.formats import WRITERS
 from opendet.record import Record, Region
 from opendet.sources.coco import list_coco
@@ -95,11 +96,17 @@ def yolo_names(folder: Path) -> list[str]:
     return labels(read_yolo(folder / "labels" / "a.txt", (10 * len(ODD), 20), names))
 
 
+def csv_names(folder: Path) -> list[str]:
+    (image,) = read_edited(folder / "objects.csv")
+    return [one.name for one in image.objects]
+
+
 READ: dict[str, tuple[Callable[[Path], list[str]], Names]] = {
     "coco": (json_names(list_coco, "instances"), clean_text),
     "lvis": (json_names(list_lvis, "lvis"), clean_text),
     "voc": (voc_names, clean_text),
     "yolo": (yolo_names, clean_text),
+    "csv": (csv_names, clean_text),
     "generateu": (json_names(list_generateu, "generateu"), without_commas),
     "groundingcap": (lines_names, as_loaded),
     "odvg-mmdet": (lines_names, as_loaded),

@@ -1,0 +1,99 @@
+"""An export with its images: in the folders where the format's readers look for them.
+
+Every image is called by its key there, whatever the source calls it: no two are alike, no name is
+unusable, and `opendet data correct` knows them again.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from opendet.build import Build
+from opendet.exports.shard_records import ShardRecords
+from opendet.record import Record
+from opendet.sources.image_files import ImageFiles
+from opendet.work import link_or_copy
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a format has its images."""
+
+    root: str
+    """Of the paths that the annotations have, below the export; empty for the export itself."""
+    by_split: bool = False
+    """Whether each split has a folder of its own there."""
+
+    def of(self, record: Record) -> str:
+        """The image's path, as the annotations have it."""
+        name = f"{record.key}.{record.format}"
+        return f"images/{record.split}/{name}" if self.by_split else name
+
+
+PLACES: Mapping[str, Places] = {
+    "coco": Places("images"),
+    "lvis": Places("images"),
+    "voc": Places("JPEGImages"),
+    "yolo": Places("", by_split=True),
+}
+
+
+@dataclass(frozen=True)
+class SourceFiles:
+    """The files that the images came from, for those that are files of their own."""
+
+    images: ImageFiles
+    roots: Mapping[str, Path]
+    """Batch -> its folder."""
+
+    def of(self, record: Record) -> Path:
+        """Raises ValueError, in one line, where there is none, or where it has changed."""
+        if record.batch not in self.roots:
+            raise ValueError(
+                f"{record.key}: drawn scenes are no files that could be linked: use --images copy"
+            )
+        self.images.read(record)
+        return self.roots[record.batch] / record.file
+
+
+def source_files(build: Build) -> SourceFiles:
+    """Those of a build. Raises ValueError where a batch's folder is missing."""
+    batches = [batch for batch in build.card.batches if batch.format != "scenes"]
+    roots = {batch.name: batch.folder(build.root) for batch in batches}
+    return SourceFiles(build.images(), roots)
+
+
+def write_with_images(
+    records: ShardRecords,
+    folder: Path,
+    build: Build,
+    *,
+    write: Callable[[Iterable[Record], Path], Counter[str]],
+    places: Places,
+    link: bool,
+) -> Counter[str]:
+    """What `write` writes, of images that are called by their keys, and those images: the shards'
+    own bytes, or with `link` the source's files."""
+    files = source_files(build) if link else None
+    left_out = write(_ByKey(records, places), folder)
+    for record in records:
+        path = folder / places.root / places.of(record)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if files:
+            link_or_copy(files.of(record), path)
+        else:
+            path.write_bytes(records.content_of(record))
+    return left_out
+
+
+@dataclass(frozen=True, slots=True)
+class _ByKey:
+    """Records whose images lie in the export; they may be read again and again."""
+
+    records: ShardRecords
+    places: Places
+
+    def __iter__(self) -> Iterator[Record]:
+        for record in self.records:
+            yield replace(record, file=self.places.of(record))
