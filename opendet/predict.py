@@ -1,6 +1,7 @@
 """Pictures in; boxes, scores and names out. Nobody needs a vocabulary; who has one may give it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -88,7 +89,8 @@ class Detector:
             boxes_xyxy = _in_pixels(output.boxes_cxcywh[i, queries], batch.original_sizes_hw[i])
             prompts = None if objects.read is None else objects.read[own].float().cpu()
             one = (boxes_xyxy, scores[i, queries].cpu(), named[own], prompts)
-            found.append(_detections(*one, joins_score=self._choice.joins_score))
+            told = _detections(*one, joins_score=self._choice.joins_score)
+            found.append(replace(told, size_hw=(images[i].height, images[i].width)))
         return found
 
     def _objects(self, output: DetectorOutput, chosen: Sequence[Tensor]) -> Objects:

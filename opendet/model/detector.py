@@ -101,9 +101,13 @@ class OpenDetector(nn.Module):
             maps = self.neck(self.backbone(normalised))
         else:
             maps = self._read_by_size(normalised, sizes_hw)
+        return join_levels(maps, self.strides, sizes_hw)
+
+    @property
+    def strides(self) -> list[int]:
+        """Of the levels, in pixels."""
         first = self.config.backbone.strides[0]
-        strides = [first * 2**level for level in range(self.config.levels)]
-        return join_levels(maps, strides, sizes_hw)
+        return [first * 2**level for level in range(self.config.levels)]
 
     def _read_by_size(self, normalised: Tensor, sizes_hw: Tensor) -> list[Tensor]:
         """The neck's maps, computed without the padding that the batch's other images caused.

@@ -42,15 +42,20 @@ class Distiller(nn.Module):
         grouped[places, slots] = queries
         references = boxes.new_full((images, most, 4), 0.5)
         references[places, slots] = boxes
-        positions = self.position_head(sine_embedding(references, queries.shape[-1] // 2))
-        read = torch.cat(
+        return self.read(grouped, references, features, memory)[places, slots]
+
+    def read(
+        self, grouped: Tensor, references: Tensor, features: FeatureTokens, memory: FeatureTokens
+    ) -> Tensor:
+        """grouped (B, n, D) and references (B, n, 4) of each image's objects -> (B, n, 2 D_t)."""
+        positions = self.position_head(sine_embedding(references, grouped.shape[-1] // 2))
+        return torch.cat(
             (
                 self.from_backbone(grouped, positions, references, _exact(features)),
                 self.from_encoder(grouped, positions, references, _exact(memory)),
             ),
             -1,
         )
-        return read[places, slots]
 
 
 class ContextReader(nn.Module):

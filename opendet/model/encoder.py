@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from opendet.model.config import DetectorConfig
 from opendet.model.deformable_attention import DeformableAttention
-from opendet.model.features import FeatureTokens, cell_centres
+from opendet.model.features import FeatureTokens, cell_centres, spread_levels
 from opendet.model.positions import sine_embedding
 from opendet.model.token_linear import TokenLinear
 
@@ -57,7 +57,7 @@ class EncoderLayer(nn.Module):
         """positions (B, S, D), centres (B, S, 2) in [0, 1] of the unpadded image."""
         values = self.attention.project(features)
         tokens = features.tokens
-        if torch.is_grad_enabled() or tokens.device.type != "cpu":
+        if torch.is_grad_enabled() or tokens.device.type != "cpu" or torch.compiler.is_exporting():
             return features.with_tokens(self._update(tokens, positions, centres, features, values))
         count = max(1, TOKENS_AT_ONCE // len(tokens))
         parts = [
@@ -111,10 +111,9 @@ class Encoder(nn.Module):
 
     def positions(self, features: FeatureTokens) -> Tensor:
         """(B, S, D) sine positions and the levels' embeddings, fp32."""
-        counts = torch.tensor([h * w for h, w in features.shapes], device=features.tokens.device)
-        cells = features.extents_wh.repeat_interleave(counts, 1)  # (B, S, 2)
+        cells = spread_levels(features.extents_wh, features.shapes)  # (B, S, 2)
         places = token_centres(features) + self.position_shift / cells
-        levels = self.level_embedding.repeat_interleave(counts, 0)
+        levels = spread_levels(self.level_embedding, features.shapes)
         return sine_embedding(places, features.tokens.shape[-1] // 2) + levels
 
 

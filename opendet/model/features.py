@@ -35,12 +35,28 @@ class FeatureTokens:
         start = sum(h * w for h, w in self.shapes[:index])
         part = slice(start, start + height * width)
         tokens = self.tokens[:, part].masked_fill(~self.valid[:, part, None], 0.0)
-        return tokens.transpose(1, 2).reshape(len(tokens), -1, height, width)
+        return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, height, width)
 
     def ratios_wh(self) -> Tensor:
         """(B, L, 2) the unpadded image's share of each level's map."""
-        sizes_wh = self.extents_wh.new_tensor([(w, h) for h, w in self.shapes])  # (L, 2)
-        return self.extents_wh / sizes_wh
+        return self.extents_wh / sizes_wh(self.shapes, self.extents_wh)
+
+
+def sizes_wh(shapes: Shapes, like: Tensor) -> Tensor:
+    """(L, 2) width and height of each level, of the kind and on the device of `like`."""
+    if not torch.compiler.is_exporting():
+        return like.new_tensor([(width, height) for height, width in shapes])
+    sides = [like.new_full((), side) for height, width in shapes for side in (width, height)]
+    return torch.stack(sides).view(-1, 2)  # a list of sides would be written down as it is now
+
+
+def spread_levels(of_levels: Tensor, shapes: Shapes) -> Tensor:
+    """(..., L, C) -> (..., S, C), each level's row for each of its cells."""
+    counts = [height * width for height, width in shapes]
+    if not torch.compiler.is_exporting():
+        return of_levels.repeat_interleave(torch.tensor(counts, device=of_levels.device), -2)
+    rows = zip(of_levels.unbind(-2), counts, strict=True)
+    return torch.cat([row[..., None, :].expand(*row.shape[:-1], n, -1) for row, n in rows], -2)
 
 
 def cell_centres(shape: tuple[int, int], extents_wh: Tensor) -> Tensor:

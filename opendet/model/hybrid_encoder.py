@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from opendet.model.config import DetectorConfig
 from opendet.model.encoder import FeedForward, run_layer, token_centres
-from opendet.model.features import FeatureTokens
+from opendet.model.features import FeatureTokens, spread_levels
 from opendet.model.positions import sine_embedding
 
 # B images, S tokens of which n are coarse, L levels, D width, H x W a level's padded size
@@ -99,10 +99,9 @@ class HybridEncoder(nn.Module):
 
     def _positions(self, features: FeatureTokens) -> Tensor:
         """(B, n, D) of the coarse tokens, fp32."""
-        counts = [height * width for height, width in features.shapes[-self.coarse_levels :]]
-        _, centres = _split_last(token_centres(features), sum(counts))
-        repeats = torch.tensor(counts, device=centres.device)
-        levels = self.level_embedding.repeat_interleave(repeats, 0)
+        coarse = features.shapes[-self.coarse_levels :]
+        _, centres = _split_last(token_centres(features), sum(h * w for h, w in coarse))
+        levels = spread_levels(self.level_embedding, coarse)
         return sine_embedding(centres, features.tokens.shape[-1] // 2) + levels
 
     def _fuse(self, features: FeatureTokens) -> FeatureTokens:

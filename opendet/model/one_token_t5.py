@@ -32,8 +32,8 @@ class OneTokenT5:
         self.blocks = model.decoder.block
         attention = self.blocks[0].layer[0].SelfAttention
         self.bias = attention.compute_bias(steps, steps)[0]  # (H, T, T)
-        encoded = _encode(model.encoder, embeddings)  # (N, D)
-        cross = [_attend_to_one(block.layer[1].EncDecAttention, encoded) for block in self.blocks]
+        encoded = encode_one(model.encoder, embeddings)  # (N, D)
+        cross = [attend_to_one(block.layer[1].EncDecAttention, encoded) for block in self.blocks]
         self.cross = torch.stack(cross)[:, :, None]  # (L, N, 1, D)
         heads, width = attention.n_heads, attention.key_value_proj_dim
         slots = 1 + (steps - 1) * beams  # the first step is one and the same for all beams
@@ -60,7 +60,7 @@ class OneTokenT5:
         hidden = self.t5.shared(tokens)  # (N, W, D)
         for block, cross, cache in zip(self.blocks, self.cross, self.cache, strict=True):
             hidden = hidden + _attend(block.layer[0], hidden, cache, mask) + cross
-            hidden = hidden + _feed_forward(block.layer[2], hidden)
+            hidden = hidden + feed_forward(block.layer[2], hidden)
         return self._log_probs(self.t5.decoder.final_layer_norm(hidden))
 
     def keep(self, rows: Tensor) -> None:
@@ -81,18 +81,18 @@ class OneTokenT5:
         return logits.float().log_softmax(dim=-1)
 
 
-def _encode(encoder: Any, hidden: Tensor) -> Tensor:
+def encode_one(encoder: Any, hidden: Tensor) -> Tensor:
     """(N, D) -> (N, D): attention of each token to itself alone."""
     for block in encoder.block:
-        attention, feed_forward = block.layer
+        attention, feeding = block.layer
         normed = attention.layer_norm(hidden)
-        hidden = hidden + _attend_to_one(attention.SelfAttention, normed)
-        hidden = hidden + _feed_forward(feed_forward, hidden)
+        hidden = hidden + attend_to_one(attention.SelfAttention, normed)
+        hidden = hidden + feed_forward(feeding, hidden)
     encoded: Tensor = encoder.final_layer_norm(hidden)
     return encoded
 
 
-def _attend_to_one(attention: Any, source: Tensor) -> Tensor:
+def attend_to_one(attention: Any, source: Tensor) -> Tensor:
     """What any query reads of a single key (N, D): its value, projected."""
     return _linear(attention.o, _linear(attention.v, source))
 
@@ -118,7 +118,7 @@ def _attend(layer: Any, hidden: Tensor, cache: Tensor, mask: Tensor) -> Tensor:
     return _linear(attention.o, read)
 
 
-def _feed_forward(layer: Any, hidden: Tensor) -> Tensor:
+def feed_forward(layer: Any, hidden: Tensor) -> Tensor:
     dense, normed = layer.DenseReluDense, layer.layer_norm(hidden)
     if hasattr(dense, "wi"):
         return _linear(dense.wo, _activate(dense.act, _linear(dense.wi, normed)))
@@ -148,7 +148,8 @@ def _product(inputs: Tensor, weight: Tensor) -> Tensor:
     On a CPU by oneDNN, which took half of MKL's time for these shapes on an AMD (docs/log.md).
     """
     plain = (
-        inputs.device.type != "cpu"
+        torch.compiler.is_exporting()
+        or inputs.device.type != "cpu"
         or inputs.dtype != torch.float32
         or torch.is_autocast_enabled("cpu")
         or not torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]

@@ -12,6 +12,7 @@ from torch.nn import functional
 from opendet.model.backbone import Residual, convolve
 from opendet.model.config import DetectorConfig
 from opendet.model.distiller import Distiller
+from opendet.model.features import sizes_wh
 from opendet.model.outputs import DetectorOutput
 
 GLIMPSE_CHANNELS = (32, 48, 64, 96)
@@ -49,6 +50,24 @@ class Prompts(nn.Module):
             extents = output.sizes_hw.flip(-1) / boxes_cxcywh.new_tensor(output.images.shape[:1:-1])
             boxes_in_images = boxes_cxcywh * extents[places].repeat(1, 2)
             parts.append(self.glimpse(output.images, places, boxes_in_images))
+        return self._fused(parts)
+
+    def of_all(self, output: DetectorOutput) -> Tensor:
+        """The same of every query there is room for, (B, Q, D_t): what an exporter's graph can do,
+        for which nothing may depend on what was found."""
+        queries, boxes_cxcywh = output.queries.float(), output.boxes_cxcywh
+        parts = [self.project(queries)]
+        if self.distiller is not None:
+            read = self.distiller.read(queries, boxes_cxcywh, output.features, output.memory)
+            parts.append(read)
+        if self.glimpse is not None:
+            height, width = output.images.shape[-2:]
+            padded_wh = sizes_wh(((height, width),), boxes_cxcywh)  # (1, 2)
+            extents = (output.sizes_hw.flip(-1) / padded_wh).repeat(1, 2)  # (B, 4)
+            parts.append(self.glimpse.of_all(output.images, boxes_cxcywh * extents[:, None]))
+        return self._fused(parts)
+
+    def _fused(self, parts: list[Tensor]) -> Tensor:
         prompts = parts[0] if self.fuse is None else self.fuse(torch.cat(parts, -1))
         return functional.normalize(prompts.float(), dim=-1)
 
@@ -85,16 +104,30 @@ class Glimpse(nn.Module):
         seen: Tensor = self.look(glimpses)
         return seen
 
+    def of_all(self, images: Tensor, boxes_in_images: Tensor) -> Tensor:
+        """boxes (B, Q, 4) of every image -> (B, Q, D_t)."""
+        grids = box_grids(boxes_in_images, side=self.side)  # (B, Q, K, K, 2)
+        samples = functional.grid_sample(images.float(), grids.flatten(1, 2), align_corners=False)
+        glimpses = samples.unflatten(2, (-1, self.side)).transpose(1, 2)  # type: ignore[no-untyped-call]
+        seen: Tensor = self.look(glimpses.flatten(0, 1))  # (B Q, D_t)
+        return seen.view(*boxes_in_images.shape[:2], -1)
+
+
+def box_grids(boxes_cxcywh: Tensor, *, side: int) -> Tensor:
+    """(..., 4) in [0, 1] of a map -> (..., K, K, 2) xy in [-1, 1] of the centres of a grid over
+    each box."""
+    steps = (torch.arange(side, device=boxes_cxcywh.device) + 0.5) / side - 0.5  # (K,)
+    offsets = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1)  # (K, K, 2)
+    boxes = boxes_cxcywh.float()[..., None, None, :]
+    return 2 * (boxes[..., :2] + boxes[..., 2:] * offsets) - 1
+
 
 def sample_boxes(maps: Tensor, places: Tensor, boxes_cxcywh: Tensor, *, side: int) -> Tensor:
     """Bilinear samples at the centres of a K x K grid over each box: (N, C, K, K), fp32.
 
     maps (B, C, H, W); box n (N, 4), in [0, 1] of the map, lies in map places[n].
     """
-    steps = (torch.arange(side, device=maps.device) + 0.5) / side - 0.5  # (K,)
-    offsets = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1)  # (K, K, 2)
-    boxes = boxes_cxcywh.float()[:, None, None]  # (N, 1, 1, 4)
-    grids = 2 * (boxes[..., :2] + boxes[..., 2:] * offsets) - 1  # (N, K, K, 2)
+    grids = box_grids(boxes_cxcywh, side=side)  # (N, K, K, 2)
     parts, order = [], []
     for image, features in enumerate(maps.float()):
         here = (places == image).nonzero().squeeze(1)

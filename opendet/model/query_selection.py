@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from opendet.model.config import DetectorConfig
 from opendet.model.encoder import token_centres
@@ -57,16 +58,10 @@ class QuerySelection(nn.Module):
         projected = self.project(memory.tokens.masked_fill(~usable[..., None], 0.0))
         logits = self.object_head(projected).squeeze(-1).float()  # (B, S)
         ranked = logits.masked_fill(~usable, -torch.inf)
-        best = ranked.topk(min(self.config.queries, logits.shape[1]), 1).indices  # (B, Q)
-        valid = self._keep(ranked.gather(1, best))
-        fewest, most = torch.stack(valid.sum(1).aminmax()).tolist()
-        if not fewest:  # attention over no query at all is NaN, or dies of its shape
-            # training knows the images' keys, and says which they were
-            raise (FloatingPointError if self.training else ValueError)(
-                "no token of an image has a finite score: it or the detector's weights hold NaN"
-            )
-        best = best[:, :most]
-        valid = valid[:, : best.shape[1]]
+        best_logits, best = self._best(ranked)
+        valid = self._keep(best_logits)
+        most = self._most(valid)
+        best, valid = best[:, :most], valid[:, :most]
         tokens = projected.gather(1, best[..., None].expand(-1, -1, projected.shape[-1]))
         references = anchors.gather(1, best[..., None].expand(-1, -1, 4))
         boxes = (self.box_head(tokens).float() + inverse_sigmoid(references)).sigmoid()
@@ -75,6 +70,28 @@ class QuerySelection(nn.Module):
             content=self.content(tokens.detach()),
             valid=valid,
         )
+
+    def _best(self, ranked: Tensor) -> tuple[Tensor, Tensor]:
+        """The greatest of (B, S) in their order, and where they are, (B, Q) each."""
+        count, tokens = self.config.queries, ranked.shape[1]
+        if not torch.compiler.is_exporting():
+            best = ranked.topk(min(count, tokens), 1)
+            return best.values, best.indices
+        # a graph has room for as many whatever the image: what is lacking is marked as no token
+        best = functional.pad(ranked, (0, count), value=-torch.inf).topk(count, 1)
+        return best.values, best.indices.clamp(max=tokens - 1)
+
+    def _most(self, valid: Tensor) -> int:
+        """Of (B, Q) the most queries of an image; an exporter's graph keeps room for all."""
+        if torch.compiler.is_exporting():
+            return valid.shape[1]
+        fewest, most = torch.stack(valid.sum(1).aminmax()).tolist()
+        if not fewest:  # attention over no query at all is NaN, or dies of its shape
+            # training knows the images' keys, and says which they were
+            raise (FloatingPointError if self.training else ValueError)(
+                "no token of an image has a finite score: it or the detector's weights hold NaN"
+            )
+        return int(most)
 
     def _keep(self, ranked_logits: Tensor) -> Tensor:
         """(B, Q) which of the sorted candidates become queries; -inf marks unusable tokens."""
@@ -98,5 +115,5 @@ def token_anchors(memory: FeatureTokens) -> tuple[Tensor, Tensor]:
     inside = ((centres > BORDER) & (centres < 1 - BORDER)).all(-1)
     usable = memory.valid & inside
     # an image of a pixel or two has no centre inside, and attention over no query at all is NaN
-    usable = torch.where(usable.any(1, keepdim=True), usable, memory.valid)
+    usable = usable | (memory.valid & ~usable.any(1, keepdim=True))
     return torch.cat((centres, sides.expand_as(centres)), -1), usable

@@ -30,7 +30,9 @@ class PaddedBlock(SwinTransformerBlock):
         if any(shift):
             padded = padded.roll((-shift[0], -shift[1]), (1, 2))
             side = (padded.shape[1], padded.shape[2])
-            mask = shift_mask(side, window, shift, features.device).to(features.dtype)
+            exporting = torch.compiler.is_exporting()  # sides are symbols then, which do not hash
+            make = shift_mask.__wrapped__ if exporting else shift_mask
+            mask = make(side, window, shift, features.device).to(features.dtype)
         self.attn.fused_attn = not torch.is_grad_enabled()  # the bias has no fused gradient
         windows = window_partition(padded, window).flatten(1, 2)  # (B * N, n, C)
         read = self.attn(windows, mask=mask).reshape(-1, *window, features.shape[-1])
