@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opendet import __version__
+from opendet.annotate.annotate_command import annotate_folder
 from opendet.answers.command import show_answers
+from opendet.cards.card_command import dataset_card
 from opendet.console import FAILED, exit_code_of, say_wrong
+from opendet.corrections.command import correct_data
 from opendet.detect_command import detect_images
 from opendet.evaluation.annotator_command import judge_annotated
 from opendet.evaluation.judge_command import judge_results
 from opendet.exports.command import export_data
 from opendet.imports.command import import_data
+from opendet.inspect.inspect_command import inspect_path
 from opendet.inspect.lint_command import lint_data
 from opendet.label_value_command import loop_data
+from opendet.model_commands import model
 from opendet.pools.command import pool
 from opendet.programs import run_programs
 from opendet.vocabulary_command import write_names
@@ -57,6 +62,7 @@ data = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(data, name="data")
+app.add_typer(model, name="model")
 app.add_typer(pool, name="pool")
 
 
@@ -266,12 +272,16 @@ def doctor() -> None:
 
 
 data.command("answers")(show_answers)
+data.command("card")(dataset_card)
+data.command("correct")(correct_data)
 data.command("export")(export_data)
 data.command("import")(import_data)
 data.command("judge")(judge_annotated)
 data.command("lint")(lint_data)
 data.command("loop")(loop_data)
+app.command("annotate")(annotate_folder)
 app.command("detect")(detect_images)
+app.command("inspect")(inspect_path)
 app.command("judge")(judge_results)
 app.command("vocabulary")(write_names)
 

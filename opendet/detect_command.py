@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from opendet.console import FAILED, say_wrong
+from opendet.console import FAILED
 
 if TYPE_CHECKING:
+    from opendet.build import Build
+    from opendet.model.vocabulary import Vocabulary
     from opendet.predict_config import PredictConfig
-    from opendet.predict_files import Seen
     from opendet.predict_masks import Asked
     from opendet.vl_sam.method import VlSam
 
@@ -22,15 +23,28 @@ OPEN_DET, VL_SAM = METHODS = ("open-det", "vl-sam")
 
 
 def detect_images(
-    images: Annotated[list[Path], typer.Argument(help="Image files: JPEG, PNG or WebP.")],
-    model: Annotated[
-        Path | None,
-        typer.Option(help="A model's folder, else the build's; of vl-sam its configuration."),
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUT...",
+            help="Images (JPEG, PNG, WebP), folders, patterns such as 'shots/**/*.jpg', films, or "
+            "a camera's number.",
+        ),
     ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="A model's folder or hub name, else the build's; of vl-sam its configuration."
+        ),
+    ] = "",
     build: Annotated[
         str,
         typer.Option("--build", help="A name of configs/; else the one that params.yaml chooses."),
     ] = "",
+    onnx: Annotated[
+        Path | None,
+        typer.Option(help="A folder of `opendet model export onnx`: detects without torch."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Where drawings go; else detections/, and with --json nowhere."),
@@ -44,6 +58,10 @@ def detect_images(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    every: Annotated[int, typer.Option(min=1, help="Look at every Nth frame of films.")] = 1,
+    webcam: Annotated[
+        int | None, typer.Option(min=0, help="A camera's number; Ctrl-C ends it.")
+    ] = None,
     masks: Annotated[
         str, typer.Option(help="Draw masks too: a folder or hub name of SAM, SAM 2 or SAM 3.")
     ] = "",
@@ -63,48 +81,58 @@ def detect_images(
         Path | None, typer.Option(help="A file of names and their text vectors, for --names.")
     ] = None,
 ) -> None:
-    """Find objects and name them: drawn into OUT/<stem>.png, or as JSON, a line per image.
+    """Find objects and name them: drawn into OUT/<stem>.png or .mp4, or as JSON, a line a picture.
 
     [cyan]opendet detect photo.jpg[/cyan]
 
-    [cyan]opendet detect folder/*.jpg --model my-model --json > found.jsonl[/cyan]
+    [cyan]opendet detect holiday/ clip.mp4 --model my-model --json > found.jsonl[/cyan]
+
+    Two names alone: [cyan]opendet detect photo.jpg --names cat,dog[/cyan]
+
+    A camera, until Ctrl-C: [cyan]opendet detect 0[/cyan]
 
     With masks: [cyan]opendet detect photo.jpg --masks facebook/sam-vit-base[/cyan]
 
     Without training: [cyan]opendet detect photo.jpg --method vl-sam --model vl_sam.yaml[/cyan]
     """
+    from opendet.console import interrupt_on_sigterm
     from opendet.files import require_folder_place
+    from opendet.media.inputs import expand
 
-    own = {"--build": build, "--masks": masks, "--namer": namer, "--names": names}
+    own = {"--build": build, "--masks": masks, "--namer": namer, "--names": names, "--onnx": onnx}
     _require_fit(method, {**own, "--vocabulary": vocabulary}, {"--maps": maps})
-    if model and build:
-        raise ValueError("--model and --build both name a model: leave one of them out")
+    _require_one_model({"--model": model, "--build": build, "--onnx": onnx})
     out = out or (None if as_json else Path("detections"))
     for place in (out, maps):
         if place:
             require_folder_place(place)
+    given = [*(inputs or ()), *([str(webcam)] if webcam is not None else ())]
+    if not given:
+        raise typer.BadParameter("name images, folders or films to look at, or take --webcam 0")
+    seen = expand(given, without=out)
     vl_sam = _vl_sam(model, min_score) if method == VL_SAM else None
     naming = {"namer": namer, "names": names, "vocabulary": vocabulary}
-    detector = vl_sam or _open_det(model or _trained_model(build), masks, min_score, naming)
-    from opendet.predict_files import Unseen, detect_files, drawing_paths
+    detector = vl_sam or _masking(_loaded(model, build, onnx, min_score, naming), masks)
+    interrupt_on_sigterm()  # a film that is half written is taken away
+    from opendet.media.looking import Look, look_at
 
-    targets = drawing_paths(images, out) if out else [None] * len(images)
-    stems = [path.stem for path in drawing_paths(images, maps or Path())]
-    # VL-SAM keeps the maps of what it saw last.
-    every = detect_files(detector, images, at_once=1 if vl_sam else AT_ONCE)
-    broken = 0
-    for seen, target, stem in zip(every, targets, stems, strict=True):
-        if isinstance(seen, Unseen):
-            broken += 1
-            say_wrong(f"{seen.path}: {seen.why}")
-            continue
-        if vl_sam and maps:
+    def save_maps(stem: str) -> None:
+        if vl_sam and maps:  # it keeps those of what it saw last
             vl_sam.save_maps(maps, [stem])
-        _give(seen, target, as_json)
-    if vl_sam and not as_json:
-        _tell_refused(vl_sam.refused)
-    if broken:
+
+    look = Look(out, as_json, every, 1 if vl_sam else AT_ONCE, save_maps)
+    wrong = look_at(detector, seen.shown, look)
+    _tell_left_out(seen.skipped, vl_sam.refused if vl_sam and not as_json else {})
+    if wrong:
         raise typer.Exit(FAILED)
+
+
+def _require_one_model(given: Mapping[str, Any]) -> None:
+    """Raises ValueError where several options name a model."""
+    named = [option for option, value in given.items() if value]
+    if len(named) > 1:
+        both = " and ".join(named)
+        raise ValueError(f"{both} both name a model: leave one of them out")
 
 
 def _require_fit(method: str, own: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
@@ -118,16 +146,31 @@ def _require_fit(method: str, own: Mapping[str, Any], theirs: Mapping[str, Any])
             raise ValueError(f"{option} is for --method {other}: leave it out, or change --method")
 
 
-def _open_det(
-    folder: Path, masks: str, min_score: float | None, naming: Mapping[str, Any]
+def _loaded(
+    model: str, build: str, onnx: Path | None, min_score: float | None, naming: Mapping[str, Any]
 ) -> "Asked":
     """Our detector; `naming` has the options that say who names, empty where they are left out."""
-    from opendet.annotators.segment import SegmentConfig
+    config = _asked(MIN_SCORE if min_score is None else min_score, naming)
+    if onnx:
+        from opendet.onnx_export.runtime import OnnxDetector
+
+        return OnnxDetector.load(onnx, config)
     from opendet.predict import Detector
+
+    if model:
+        from opendet.hub.resolve import resolve_model
+
+        return Detector.load(resolve_model(model), config)
+    opened = _opened(build)
+    return Detector.load(_trained_model(opened), config, vocabulary=_vocabulary_of(opened, config))
+
+
+def _masking(detector: "Asked", masks: str) -> "Asked":
+    if not masks:
+        return detector
+    from opendet.annotators.segment import SegmentConfig
     from opendet.predict_masks import masking
 
-    least = MIN_SCORE if min_score is None else min_score
-    detector = Detector.load(folder, _asked(least, naming))
     return masking(detector, SegmentConfig(model=masks), "--masks")
 
 
@@ -147,8 +190,8 @@ def _asked(min_score: float, naming: Mapping[str, Any]) -> "PredictConfig":
         raise ValueError(explain(error, PredictConfig).removeprefix("the file: ")) from error
 
 
-def _vl_sam(path: Path | None, min_score: float | None) -> "VlSam":
-    if path is None:
+def _vl_sam(path: str, min_score: float | None) -> "VlSam":
+    if not path:
         raise ValueError(
             f"--method {VL_SAM} needs --model: a YAML file that names its two models, model and "
             "segmenter"
@@ -157,41 +200,44 @@ def _vl_sam(path: Path | None, min_score: float | None) -> "VlSam":
     from opendet.vl_sam.method import load_vl_sam
 
     with loading():
-        return load_vl_sam(path, **({} if min_score is None else {"min_score": min_score}))
+        return load_vl_sam(Path(path), **({} if min_score is None else {"min_score": min_score}))
 
 
-def _trained_model(build: str) -> Path:
+def _opened(build: str) -> "Build":
     from opendet.build import Build
 
-    opened = Build.open(build)
-    folder = opened.stage_folder("train") / "model"
+    return Build.open(build)
+
+
+def _trained_model(build: "Build") -> Path:
+    folder = build.stage_folder("train") / "model"
     if not folder.is_dir():
         raise ValueError(
-            f"the build {opened.name} has no model yet: make one with `opendet data build --until "
+            f"the build {build.name} has no model yet: make one with `opendet data build --until "
             "train`, or name one with --model"
         )
     return folder
 
 
-def _tell_refused(refused: Mapping[str, int]) -> None:
-    """Why answers, names and masks came to nothing: else nobody knows why nothing is found."""
+def _vocabulary_of(build: "Build", config: "PredictConfig") -> "Vocabulary | None":
+    """For names that are given without their vectors: the build's own text tower writes them."""
+    wanted = config.names and config.vocabulary is None
+    if not wanted or config.namer == "prototypes":
+        return None
+    from opendet.model.vocabulary import encode_vocabulary
+    from opendet.train.text_tower import tower_of
+
+    cache = build.work("text", "towers").root
+    tower, template = tower_of(build.stage_folder("clip"), build.config.text, cache=cache)
+    return encode_vocabulary(config.names, tower, template)
+
+
+def _tell_left_out(skipped: int, refused: Mapping[str, int]) -> None:
+    """What was passed over, and why answers, names and masks came to nothing: else nobody knows why
+    nothing is found."""
     from opendet.inspect.tables import show
 
+    if skipped:
+        typer.echo(f"{skipped} files that are no images were skipped", err=True)
     if refused:
         show(f"left out: {', '.join(f'{reason} {refused[reason]}' for reason in sorted(refused))}")
-
-
-def _give(seen: "Seen", target: Path | None, as_json: bool) -> None:
-    """Draws what was seen where there is a target, and says it in a line."""
-    from opendet.draw import draw_detections
-    from opendet.inspect.tables import show
-    from opendet.predict_files import seen_json
-
-    if target:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draw_detections(seen.image, seen.detections).save(target)
-    if as_json:
-        typer.echo(seen_json(seen))
-    else:
-        names = ", ".join(names[0] for names in seen.detections.names) or "nothing found"
-        show(f"{seen.path}: {names}{f' -> {target}' if target else ''}")

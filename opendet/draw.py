@@ -2,15 +2,17 @@
 
 import colorsys
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from zlib import crc32
 
 from PIL import Image, ImageDraw, ImageFont
 
 from opendet.detections import Detections
-from opendet.predict_masks import mask_pixels
 
 Colour = tuple[int, int, int]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Plate = tuple[float, float, float, float]
+"""Where a label lies: x0, y0, x1, y1 in pixels of the drawing."""
 
 LEAST_SIDE = 512
 """Pixels of a drawing's longer side."""
@@ -24,8 +26,9 @@ def draw_detections(
     """A copy of the picture with a box, the likeliest name and the score of each object, and its
     mask where there is one.
 
-    A name has the same colour in every picture. The surest object is drawn last, on top. A picture
-    smaller than `LEAST_SIDE` is enlarged by a whole factor first, or its names would hide it.
+    A name has the same colour in every picture. The surest object is drawn last, on top, and no
+    line crosses a label. A picture smaller than `LEAST_SIDE` is enlarged by a whole factor first,
+    or its names would hide it.
     """
     scale = max(1, math.ceil(LEAST_SIDE / max(image.size)))
     scores = detections.scores.tolist()
@@ -38,45 +41,63 @@ def draw_detections(
         )
     pen = ImageDraw.Draw(canvas)
     unit = max(canvas.size) / 400  # pixels: thin lines on small pictures, visible ones on large
-    font = ImageFont.load_default(size=max(10.0, 10 * unit))
-    for place in shown:
-        name, score = detections.names[place][0], scores[place]
-        box_xyxy = tuple((detections.boxes_xyxy[place] * scale).tolist())
-        pen.rectangle(box_xyxy, outline=colour_of(name), width=max(1, round(1.5 * unit)))
-        _label(pen, box_xyxy[:2], f"{name} {score:.2f}", colour_of(name), font)
+    boxes_xyxy = [tuple((detections.boxes_xyxy[place] * scale).tolist()) for place in shown]
+    colours = [colour_of(detections.names[place][0]) for place in shown]
+    for box_xyxy, colour in zip(boxes_xyxy, colours, strict=True):
+        pen.rectangle(box_xyxy, outline=colour, width=max(1, round(1.25 * unit)))
+    font = ImageFont.load_default(size=max(10.0, 9 * unit))
+    texts = [f"{detections.names[place][0]} {scores[place]:.2f}" for place in shown]
+    plates = _plates(pen, boxes_xyxy, texts, font)
+    for plate, text, colour in zip(plates, texts, colours, strict=True):
+        _label(pen, plate, text, colour, font)
     return canvas
 
 
 def colour_of(name: str) -> Colour:
     """A bright colour that depends on the name alone."""
-    hue = crc32(name.encode()) / 2**32
-    red, green, blue = colorsys.hsv_to_rgb(hue, 0.75, 0.95)
+    number = crc32(name.encode())
+    hue, paler, darker = number / 2**32, number % 3, number // 3 % 2  # 6 kinds of each hue
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.9 - 0.2 * paler, 0.97 - 0.15 * darker)
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def _tint(canvas: Image.Image, detections: Detections, shown: Iterable[int]) -> None:
     """Colours what lies inside of the masks, those that are `shown` last over the others."""
+    if detections.masks is None:
+        return
+    from opendet.predict_masks import mask_pixels
+
     for place in shown:
-        code = detections.masks[place] if detections.masks else None
-        if code:
+        if code := detections.masks[place]:
             inside = mask_pixels(code, (canvas.height, canvas.width))
             cover = Image.fromarray(inside.astype("uint8") * round(255 * MASK_SHARE))
             canvas.paste(colour_of(detections.names[place][0]), mask=cover)
 
 
-def _label(
-    pen: ImageDraw.ImageDraw,
-    corner_xy: tuple[float, ...],
-    text: str,
-    colour: Colour,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-) -> None:
-    """On a plate above the box, or within it where there is no room above."""
-    x, y = corner_xy
-    left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
-    height = bottom - top + 4
-    x = max(0.0, min(x, pen.im.size[0] - (right - left) - 4))
-    y = y - height if y >= height else y
-    pen.rectangle((x, y, x + right - left + 4, y + height), fill=colour)
+def _plates(
+    pen: ImageDraw.ImageDraw, boxes_xyxy: Sequence[Plate], texts: Sequence[str], font: Font
+) -> list[Plate]:
+    """Where each label lies: above its box, else within or below it, where no surer one's is."""
+    placed: list[Plate] = []
+    for box_xyxy, text in zip(reversed(boxes_xyxy), reversed(texts), strict=True):
+        left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
+        wide, high = right - left + 4, bottom - top + 4
+        x0, y0, _, y1 = box_xyxy
+        x = max(0.0, min(x0, pen.im.size[0] - wide))
+        rows = [y for y in (y0 - high, y0, y1 - high, y1) if 0 <= y <= pen.im.size[1] - high]
+        free = [(x, y, x + wide, y + high) for y in rows or [y0]]
+        placed.append(next((one for one in free if not _covers_any(one, placed)), free[0]))
+    return placed[::-1]
+
+
+def _covers_any(plate: Plate, others: Iterable[Plate]) -> bool:
+    x0, y0, x1, y1 = plate
+    return any(x0 < b1 and a0 < x1 and y0 < d1 and c0 < y1 for a0, c0, b1, d1 in others)
+
+
+def _label(pen: ImageDraw.ImageDraw, plate: Plate, text: str, colour: Colour, font: Font) -> None:
+    left, top, _, _ = pen.textbbox((0, 0), text, font=font)
+    pen.rectangle(plate, fill=colour)
     bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140
-    pen.text((x + 2 - left, y + 2 - top), text, fill="black" if bright else "white", font=font)
+    corner = plate[0] + 2 - left, plate[1] + 2 - top
+    pen.text(corner, text, fill="black" if bright else "white", font=font)

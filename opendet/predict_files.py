@@ -1,19 +1,24 @@
-"""Detects in image files: each is checked as the stage `source` checks it, and may be refused."""
+"""Detects in image files: each is checked as the stage `source` checks it, and may be refused.
+
+What the detector itself cannot take is that image's trouble too, and the next one is looked at.
+"""
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from opendet.detections import Detections
-from opendet.predict_masks import Asked
 from opendet.sources.images import decode_upright, inspect_image
 from opendet.sources.listing import RefusedError, printable
+
+if TYPE_CHECKING:  # torch is not for those who detect by ONNX
+    from opendet.predict_masks import Asked
 
 MAX_BYTES = 100_000_000
 """Larger files are not read."""
@@ -38,19 +43,31 @@ class Unseen:
 
 
 def detect_files(
-    detector: Asked, paths: Sequence[Path], *, at_once: int = 8
+    detector: "Asked", paths: Sequence[Path], *, at_once: int = 8
 ) -> Iterator[Seen | Unseen]:
     """What is in each of the files, in their order; `at_once` images are in memory together."""
     waiting = iter(paths)
     while group := list(islice(waiting, at_once)):
         opened = [open_image(path) for path in group]
         images = [one for one in opened if isinstance(one, Image.Image)]
-        found = iter(detector.detect(images))
+        found = iter(detect_each(detector, images))
         for path, one in zip(group, opened, strict=True):
             if isinstance(one, Unseen):
                 yield one
             else:
-                yield Seen(path, one, next(found))
+                said = next(found)
+                yield Unseen(path, said) if isinstance(said, str) else Seen(path, one, said)
+
+
+def detect_each(detector: "Asked", images: Sequence[Image.Image]) -> list[Detections | str]:
+    """What is in each of the images, asked about together; where the detector cannot say it of one
+    of them, why: its ValueError is that image's alone."""
+    try:
+        return [*detector.detect(images)]
+    except ValueError as error:
+        if len(images) == 1:
+            return [str(error)]
+    return [said for image in images for said in detect_each(detector, [image])]
 
 
 def open_image(path: Path) -> Image.Image | Unseen:
@@ -74,14 +91,17 @@ def open_image(path: Path) -> Image.Image | Unseen:
 def seen_json(seen: Seen) -> str:
     """One line: file, width, height, and objects with box_xyxy (pixels), score and names; where
     masks were drawn, each with its segmentation too, COCO's `{size, counts}` or null."""
-    objects = [_object(seen, place) for place in range(len(seen.detections))]
-    width, height = seen.image.size
-    value = {"file": printable(str(seen.path)), "width": width, "height": height}
-    return json.dumps({**value, "objects": objects})
+    return picture_json(seen.image, seen.detections, file=printable(str(seen.path)))
 
 
-def _object(seen: Seen, place: int) -> dict[str, Any]:
-    found = seen.detections
+def picture_json(image: Image.Image, found: Detections, **told: str | float) -> str:
+    """One line of what is `told` of a picture, its size, and what was found in it."""
+    size = {"width": image.width, "height": image.height}
+    objects = [_object(image, found, place) for place in range(len(found))]
+    return json.dumps({**told, **size, "objects": objects})
+
+
+def _object(image: Image.Image, found: Detections, place: int) -> dict[str, Any]:
     value = {
         "box_xyxy": [round(side, 2) for side in found.boxes_xyxy[place].tolist()],
         "score": round(float(found.scores[place]), 4),
@@ -89,18 +109,23 @@ def _object(seen: Seen, place: int) -> dict[str, Any]:
     }
     if found.masks is None:
         return value
-    code, size_hw = found.masks[place], [seen.image.height, seen.image.width]
+    code, size_hw = found.masks[place], [image.height, image.width]
     return {**value, "segmentation": {"size": size_hw, "counts": code} if code else None}
 
 
-def drawing_paths(paths: Iterable[Path], folder: Path) -> list[Path]:
-    """`<folder>/<stem>.png` for each, numbered where two would be one or would be an input."""
+def drawing_paths(
+    paths: Iterable[Path], folder: Path, *, films: Container[Path] = ()
+) -> list[Path]:
+    """`<folder>/<stem>.png` for each, `.mp4` for `films`; numbered where two would be one or would
+    be an input."""
     inputs = {path.resolve() for path in paths}
     taken: set[Path] = set()
     following = defaultdict[str, Iterator[int]](count)  # of each stem the numbers not yet tried
     chosen = []
     for path in paths:
-        targets = (folder / f"{path.stem}{f'-{n}' if n else ''}.png" for n in following[path.stem])
+        ending = ".mp4" if path in films else ".png"
+        numbers = following[path.stem]
+        targets = (folder / f"{path.stem}{f'-{n}' if n else ''}{ending}" for n in numbers)
         target = next(one for one in targets if one not in taken and one.resolve() not in inputs)
         taken.add(target)
         chosen.append(target)

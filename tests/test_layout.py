@@ -40,14 +40,14 @@ def test_an_installed_library_called_datasets_still_imports(tmp_path: Path) -> N
     library.mkdir()
     (library / "__init__.py").write_text("load_dataset = 'theirs'\n")
     code = (
-        f"import sys; sys.path.append({str(tmp_path)!r})\n"
+        f"import sys; sys.path.insert(1, {str(tmp_path)!r})\n"
         "import datasets; print(datasets.load_dataset)"
     )
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert ran.stdout == "theirs\n", ran.stderr
 
 
-def test_the_wheel_holds_opendet_alone(tmp_path: Path) -> None:
+def test_the_wheel_holds_the_library_and_the_stages_programs(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT],
         check=True,
@@ -55,7 +55,10 @@ def test_the_wheel_holds_opendet_alone(tmp_path: Path) -> None:
     )
     [wheel] = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"opendet"}
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
+        "opendet",
+        "pipelines",
+    }
     assert "opendet/py.typed" in names
     assert "opendet/evaluation/templates/report.html.j2" in names
     sources = {name.removeprefix("opendet/") for name in names if name.endswith(".py")}

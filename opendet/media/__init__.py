@@ -1,0 +1,1 @@
+"""What a detector is shown beside single images: folders, patterns, films and cameras."""
