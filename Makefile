@@ -1,6 +1,7 @@
 # make demo   set up, build the demo's data, train, evaluate, and write the report
 # make test   set up and run the tests; make slow runs the long ones
 # make check  lint, format and types
+# make reference  write docs/reference anew from the code
 # make repro  rebuild whatever changed, for the build that params.yaml chooses
 # make bench  run all benches (BENCH=name runs one or a group; MINUTES=30 stops between units;
 #               RUNS=folder trains again what docs/runs holds)
@@ -12,7 +13,7 @@ READY := $(VENV)/.opendet-ready
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 FOLDER := datasets/$(shell sed -n 's/^build: *//p' params.yaml)
 
-.PHONY: demo test check repro slow bench clean
+.PHONY: demo test check reference repro slow bench clean
 
 # Nothing of these comes from a hub; a build of yours may.
 demo test slow bench: export HF_HUB_OFFLINE := 1
@@ -39,6 +40,10 @@ check: $(READY)
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
+	$(RUN) python -m opendet.reference --check
+
+reference: $(READY)
+	$(RUN) python -m opendet.reference
 
 clean:
 	rm -rf .opendet .pytest_cache .mypy_cache .ruff_cache build dist

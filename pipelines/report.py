@@ -5,6 +5,7 @@ from pathlib import Path
 
 from opendet.build import Build
 from opendet.entry import stage_main
+from opendet.evaluation.plot_tables import write_plot_tables
 from opendet.evaluation.report import render_report, template_digest, write_report
 from opendet.evaluation.report_gather import gather
 from opendet.files import sha256_of
@@ -23,6 +24,7 @@ def main(build: Build) -> None:
         iou = build.config.evaluate.match_iou
         page = render_report(inputs, build.images(needed=False).read, config, match_iou=iou)
         write_report(folder / "report.html", page)
+        write_plot_tables(folder, inputs)
         return {"bytes": len(page.encode())}
 
     shown["source.yaml"] = sha256_of(build.folder / "source.yaml")
