@@ -8,7 +8,7 @@ reading looks at headers, indices and records; only samples and `check_piece` re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from opendet.inspect.pieces import Gone, Piece, Trouble
 from opendet.inspect.stage_pieces import is_stage, loose_pieces, piece_of_file, stage_content
@@ -18,6 +18,8 @@ from opendet.stage_order import SAMPLE_STAGES
 
 if TYPE_CHECKING:
     from opendet.sources.image_files import ImageFiles
+
+Found = TypeVar("Found")
 
 __all__ = ["Collection", "Gone", "Piece", "Trouble", "open_collection"]
 
@@ -59,7 +61,7 @@ class Collection:
         if piece.packed:
             from opendet.inspect.tar_pieces import tar_records
 
-            return tar_records(piece)
+            return _as_far_as_read(tar_records(piece), piece)
         from opendet.inspect.record_pieces import part_records
 
         return part_records(piece)
@@ -74,7 +76,7 @@ class Collection:
         if piece.packed:
             from opendet.inspect.tar_pieces import tar_samples
 
-            return tar_samples(piece)
+            return _as_far_as_read(tar_samples(piece), piece)
         from opendet.inspect.record_pieces import part_samples
 
         return part_samples(piece, self.images)
@@ -217,13 +219,25 @@ def _images_of(stage_folder: Path) -> "ImageFiles | None":
 
 def _nothing_in(folder: Path) -> str:
     hint = ""
-    builds = sorted(card.parent for card in folder.glob("datasets/*/source.yaml"))
+    builds = sorted(
+        card.parent
+        for pattern in ("*/source.yaml", "datasets/*/source.yaml")
+        for card in folder.glob(pattern)
+    )
     if builds:
-        hint = f"; it is a project, whose builds are in {folder / 'datasets'}"
+        hint = f"; it is a folder of builds: name one, such as {builds[0]}"
     return (
         f"{folder} is no build and holds no shards: there is no manifest.json, no stage's folder, "
         f"no .tar and no .parquet of records in it{hint}"
     )
+
+
+def _as_far_as_read(found: Iterator[Found], piece: Piece) -> Iterator[Found | Trouble]:
+    """A file that is not for this reader, or a disk that fails, costs its piece alone."""
+    try:
+        yield from found
+    except OSError as error:
+        yield Trouble(piece.path.name, f"it cannot be read on: {error.strerror or error}")
 
 
 def _away(piece: Piece) -> Trouble:

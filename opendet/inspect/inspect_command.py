@@ -60,6 +60,11 @@ def inspect_path(
     _check_together(key, at, for_all=bool(against or html or serve))
     if open_page and not (html or serve):
         raise typer.BadParameter("no page to open: add --html DIR or --serve", param_hint="--open")
+    if (as_json or verify) and (html or serve):
+        raise typer.BadParameter(
+            "pages are written without it: leave out --html and --serve",
+            param_hint="--json" if as_json else "--verify",
+        )
     from opendet.inspect import inspector
     from opendet.inspect.collection import open_collection
     from opendet.inspect.elapsed import teller
@@ -75,7 +80,12 @@ def inspect_path(
         from opendet.inspect.inspect_pages import show_pages
 
         troubles = show_pages(
-            collection, other, html=html, port=port if serve else None, opens=open_page
+            collection,
+            other,
+            html=html,
+            port=port if serve else None,
+            opens=open_page,
+            processes=processes,
         )
     else:
         troubles = inspector.show_summary(

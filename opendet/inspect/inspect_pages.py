@@ -20,12 +20,13 @@ def show_pages(
     html: Path | None,
     port: int | None,
     opens: bool,
+    processes: int | None,
 ) -> Sequence[str]:
     """Write the pages where `html` names a folder; serve them where there is a port."""
     dress_logging()
     troubles = []
     if html is not None:
-        account = write_pages(collection, html, against=against)
+        account = write_pages(collection, html, against=against, processes=processes)
         rate = account.samples / max(account.seconds, 1e-3)
         typer.echo(
             f"{account.index}: {account.samples} samples, {account.gone} that left the flow, "

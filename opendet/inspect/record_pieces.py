@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from opendet.inspect.part_keys import record_keys
 from opendet.inspect.pieces import Piece, Trouble
 from opendet.record import Record
 from opendet.sample import Sample
@@ -54,13 +55,25 @@ def part_samples(piece: Piece, images: ImageFiles | None) -> Iterator[Sample | T
 
 
 def find_in_part(piece: Piece, key: str, images: ImageFiles | None) -> Sample | Trouble | None:
-    """The sample of a key. A part that cannot be read has none: its records say so."""
+    """The sample of a key. Of a damaged part a trouble, if its keys can still be read."""
     try:
         table = pq.read_table(piece.path, filters=[("key", "==", key)])
         records = table_to_records(table, where=piece.path.name) if len(table) else []
     except (OSError, ValueError):
-        return None
+        return _find_in_damaged(piece, key, images)
     return _with_picture(records[0], piece, images) if records else None
+
+
+def _find_in_damaged(piece: Piece, key: str, images: ImageFiles | None) -> Sample | Trouble | None:
+    """By reading what is whole of a part; its column of keys tells of the rest."""
+    for one in part_records(piece):
+        if isinstance(one, Record) and one.key == key:
+            return _with_picture(one, piece, images)
+    try:
+        there = key in record_keys(piece.path)
+    except ValueError:  # nothing is known of it: reading its records says so
+        return None
+    return _trouble(piece, ValueError(f"{key} lies where it is damaged")) if there else None
 
 
 def _group_records(file: Any, group: int, piece: Piece) -> Iterator[Record | Trouble]:

@@ -46,13 +46,16 @@ def look_at(collection: Collection, key: str) -> Look:
 def key_at(collection: Collection, place: int) -> str:
     """The key of the sample at a place, counted from 0 in the collection's order.
 
-    Raises ValueError for a place that there is not.
+    Of a damaged piece its whole records count. Raises ValueError for a place that there is not.
     """
     left = place
     for piece in collection.pieces:
         if left < piece.samples:
-            for record in islice(_known(collection.records(piece)), left, None):
-                return record.key
+            found = next(islice(_known(collection.records(piece)), left, None), None)
+            if found is None:
+                where = f"{piece.path.name}, which has fewer whole records than it should have"
+                raise ValueError(f"{collection.name} has sample {place} in {where}")
+            return found.key
         left -= piece.samples
     raise ValueError(
         f"{collection.name} has no sample {place}: it has {collection.samples_count}, "
@@ -95,9 +98,14 @@ def _chapters(collection: Collection, gone: Sequence[Gone], *, there: bool) -> I
 
 
 def _unknown(collection: Collection, key: str) -> str:
-    near = nearest_keys(key, {*_keys(collection), *(gone.key for gone in collection.gone)})
+    there = {piece.name: collection.keys(piece) for piece in collection.pieces}
+    known = (key for keys in there.values() for key in keys)
+    near = nearest_keys(key, {*known, *(gone.key for gone in collection.gone)})
     hint = f"; the nearest: {', '.join(near)}" if near else ""
-    return f"{collection.name} has no sample {key!r}{hint}"
+    damaged = [one.name for one in collection.pieces if len(there[one.name]) < one.samples]
+    more = f" and {len(damaged) - 3} more" if len(damaged) > 3 else ""
+    doubt = f"; {', '.join(damaged[:3])}{more} cannot be read whole and may have it"
+    return f"{collection.name} has no sample {key!r}{hint}{doubt if damaged else ''}"
 
 
 def nearest_keys(key: str, known: Iterable[str], *, count: int = 3) -> list[str]:
@@ -116,8 +124,3 @@ def _neighbours(key: str, keys: Sequence[str]) -> list[str]:
         for one in turned[max(0, place - _NEIGHBOURS) : place + _NEIGHBOURS]:
             near[one[::step]] = None
     return list(near)
-
-
-def _keys(collection: Collection) -> Iterator[str]:
-    for piece in collection.pieces:
-        yield from collection.keys(piece)

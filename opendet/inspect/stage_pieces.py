@@ -49,14 +49,21 @@ def loose_pieces(folder: Path) -> tuple[tuple[Piece, ...], tuple[str, ...]]:
     and a line for each file that is neither."""
     pieces: list[Piece] = []
     troubles: list[str] = []
-    for path in sorted(folder.glob("*.tar")) or sorted(folder.glob("*.parquet")):
+    for path in _files(folder, "*.tar") or _files(folder, "*.parquet"):
         try:
             pieces.append(piece_of_file(path))
         except NoRecordsError:
             continue  # an `embed` stage has vectors beside its records
+        except OSError as error:  # a link that leads nowhere, or a file that is not for this reader
+            troubles.append(f"{path} cannot be read: {error.strerror or error}")
         except ValueError as error:
             troubles.append(str(error))
     return tuple(pieces), tuple(troubles)
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    """Links to files, too, even those that lead nowhere."""
+    return [path for path in sorted(folder.glob(pattern)) if not path.is_dir()]
 
 
 class NoRecordsError(ValueError):

@@ -1,17 +1,16 @@
 """A collection in numbers: its pieces are counted in several processes, and what is not whole in
 them is named while the rest is counted."""
 
-import multiprocessing
 import os
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from opendet.inspect.collection import Collection, Piece, Trouble
+from opendet.inspect.in_processes import in_processes
 from opendet.inspect.tally import Tally, added
 from opendet.record import Record
 from opendet.sample import Sample
@@ -122,25 +121,11 @@ def _each(
         for place, piece in enumerate(collection.pieces):
             yield place, summary_of_piece(collection, piece, verify=verify)
         return
-    # Spawned, not forked: Arrow has threads, whose locks a fork would copy as they are.
-    spawn = multiprocessing.get_context("spawn")
-    others = multiprocessing.active_children()
-    with ProcessPoolExecutor(processes, spawn, initializer=_leave_interrupts) as pool:
-        work = partial(summary_of_piece, collection, verify=verify)
-        asked = {pool.submit(work, piece): place for place, piece in enumerate(collection.pieces)}
-        try:
-            for ended in as_completed(asked):
-                yield asked[ended], ended.result()
-        except BaseException:
-            for child in multiprocessing.active_children():
-                if child not in others:  # a person who presses Ctrl-C waits for no piece's end
-                    child.kill()
-            raise
-
-
-def _leave_interrupts() -> None:
-    """Ctrl-C reaches every process of a terminal; the first one ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    work = partial(summary_of_piece, collection, verify=verify)
+    with in_processes(work, collection.pieces, processes) as asked:
+        places = {one: place for place, one in enumerate(asked)}
+        for ended in as_completed(asked):
+            yield places[ended], ended.result()
 
 
 def _processes(collection: Collection, wanted: int | None) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from opendet.inspect.collection import Collection, Trouble
-from opendet.pages.entry import Entry, gone_entry
+from opendet.pages.entry import Entry, gone_entry, not_whole
 from opendet.pages.pictures import cut, full_size
 from opendet.pages.piece import Pictures, PieceFiles
 from opendet.pages.render import assets, page
@@ -163,12 +163,8 @@ def _read(gathered: Gathered, number: int) -> tuple[HeldPiece, PieceFiles]:
     made = PieceFiles(gathered.letter, number, emit, comparing=True)
     for entry in _entries(gathered.collection, number, made):
         pictures = Pictures()
-        if entry.record is not None and _has_pictures(gathered.collection, number):
-            small, large = (
-                picture_path(gathered.letter, number, len(keys), size)
-                for size in ("small", "large")
-            )
-            pictures = Pictures(small, large)
+        if entry.fate is None and _has_pictures(gathered.collection, number):
+            pictures = _pictures(gathered.letter, number, len(keys))
         keys.append(entry.key)
         made.add(entry, pictures)
     made.finish()
@@ -187,11 +183,13 @@ def _entries(collection: Collection, number: int, files: PieceFiles) -> Iterator
         yield from map(gone_entry, collection.gone)
         return
     for found in collection.records(collection.pieces[number]):
-        record = found.record if isinstance(found, Trouble) else found
-        if isinstance(found, Trouble) and record is None:
-            files.tally.add_trouble(f"{found.where}: {found.what}")
-        if record is not None:
-            yield Entry(record.key, record)
+        if not isinstance(found, Trouble):
+            yield Entry(found.key, found)
+        elif found.record is None:
+            files.tally.add_trouble(found.line)
+        else:
+            fate = not_whole(collection, found.what)
+            yield Entry(found.record.key, found.record, fate=fate)
 
 
 def _has_pictures(collection: Collection, number: int) -> bool:

@@ -7,12 +7,12 @@ many pieces are shared among processes, for reading records is Python's own work
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 from opendet.inspect.collection import Collection, Trouble
+from opendet.inspect.in_processes import in_processes
 from opendet.pages.beliefs import Beliefs
 from opendet.pages.entry import Entry, Fate, entries, gone_entry, not_whole
 from opendet.pages.pictures import Cut, cut
@@ -57,17 +57,24 @@ class MadePiece:
 
 
 def make_side(side: Side, *, processes: int | None = None) -> Iterator[MadePiece]:
-    """The pieces in their order, and what left the flow as one more at the end."""
+    """The pieces in their order, and what left the flow as one more at the end.
+
+    In as many `processes` as there are cores, where that pays; 0 for this one alone.
+    """
     pieces = side.collection.pieces
     cpus = len(os.sched_getaffinity(0))
     worth = sum(piece.samples for piece in pieces) // _WORTH_A_PROCESS
-    count = min(processes or cpus, len(pieces), worth + 1)
+    count = min(cpus if processes is None else processes, len(pieces), worth + 1)
     if count <= 1:
         yield from (make_piece(side, number, threads=cpus) for number in range(len(pieces)))
     else:
-        context = get_context("spawn")
-        with ProcessPoolExecutor(count, context, _begin, (side, cpus // count)) as pool:
-            yield from pool.map(_make_in_process, range(len(pieces)))
+        given = (side, cpus // count)
+        numbers = range(len(pieces))
+        with in_processes(
+            _make_in_process, numbers, count, begin=_begin, begin_with=given
+        ) as asked:
+            for number in numbers:
+                yield asked[number].result()
     yield _make_gone(side, len(pieces))
 
 
@@ -118,7 +125,7 @@ def _cut_ahead(
     with ThreadPoolExecutor(threads) as pool:
         for entry in entries(side.collection, side.collection.pieces[number]):
             if isinstance(entry, Trouble):
-                tally.add_trouble(f"{entry.where}: {entry.what}")
+                tally.add_trouble(entry.line)
                 continue
             wanted = bool(entry.content) and _cutting(entry) not in known
             cutting = pool.submit(cut, entry.content, large=side.large) if wanted else None

@@ -24,21 +24,9 @@ _SILENCE_S = 60
 """After which a connection without a question is let go."""
 
 
-def serve(collection: Collection, *, port: int, against: Collection | None = None) -> None:
-    """Serve the pages until Ctrl-C. With port 0 a free one is taken; the log says the address.
-
-    Raises ValueError, in one line, for a port that cannot be had.
-    """
-    with PageServer(collection, port=port, against=against) as server:
-        try:
-            log.info("%s shows %s; Ctrl-C ends it", server.address, collection.name)
-            server.serve_forever(poll_interval=0.2)
-        except KeyboardInterrupt:
-            log.info("ended")
-
-
 class PageServer(ThreadingHTTPServer):
-    """Listens from its construction, and answers within `serve_forever`."""
+    """Listens from its construction, and answers within `serve_forever`. With port 0 a free one is
+    taken. Raises ValueError, in one line, for a port that cannot be had."""
 
     daemon_threads = True
     allow_reuse_address = True

@@ -24,7 +24,6 @@ class Tally:
     captions: int = 0
     regions: int = 0
     kept: int = 0
-    crowds: int = 0
     masks: int = 0
     sources: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(source, licence) -> samples."""
@@ -72,7 +71,6 @@ class Tally:
         for region in record.regions:
             self.regions += 1
             self.kept += region.kept
-            self.crowds += region.crowd
             self.masks += region.mask is not None
             self.sizes[size_of(region.box_xyxy)] += 1
             if region.kept:

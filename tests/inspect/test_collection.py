@@ -1,5 +1,6 @@
 """Collections: every place that samples may lie in, and all that may be wrong with it."""
 
+import errno
 import pickle
 import shutil
 import tarfile
@@ -8,13 +9,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opendet.inspect import tar_pieces
 from opendet.inspect.collection import Collection, Gone, Trouble, open_collection
 from opendet.inspect.sample_story import key_at, look_at, nearest_keys
-from opendet.inspect.tar_layout import read_member
+from opendet.inspect.tar_layout import read_member, tar_layout
 from opendet.record import Record
 from opendet.sample import Sample
 from opendet.schema import write_records
@@ -161,7 +164,7 @@ def test_it_pickles_with_what_reads_pictures(finished: Path) -> None:
         (lambda folder: _file(folder / "b" / "source.yaml").parent, "nothing of b is built: run"),
         (
             lambda folder: _file(folder / "datasets" / "x" / "source.yaml").parents[2],
-            "it is a project, whose builds are in",
+            "it is a folder of builds: name one, such as",
         ),
     ],
 )
@@ -179,6 +182,15 @@ def test_a_stage_without_samples_and_a_parquet_without_records(finished: Path) -
     [vectors, *_] = folder.glob("embed/*.vectors.parquet")
     with pytest.raises(ValueError, match="holds no records"):
         open_collection(vectors)
+
+
+def test_folders_and_dead_links_that_are_called_as_shards(tmp_path: Path) -> None:
+    write_shard(tmp_path / "a.tar", samples(2))
+    (tmp_path / "b.tar").mkdir()
+    (tmp_path / "c.tar").symlink_to(tmp_path / "nowhere.tar")
+    opened = open_collection(tmp_path)
+    assert [piece.name for piece in opened.pieces] == ["a"]
+    assert opened.troubles == (f"{tmp_path / 'c.tar'} cannot be read: No such file or directory",)
 
 
 def test_no_samples_at_all(tmp_path: Path) -> None:
@@ -351,6 +363,27 @@ def test_a_damaged_part_and_a_vanished_picture(project: Path) -> None:
     assert any(str(part) in line for line in damaged.troubles)
     assert any("train-000000" in trouble.line for trouble in seen(damaged)[1])
     assert len(seen(damaged)[0]) == 2, "the second part is whole"
+    with pytest.raises(ValueError, match=f"{opened.pieces[0].name} cannot be read whole and may"):
+        look_at(damaged, "train-p2")
+
+
+def test_a_sample_amid_damage_is_not_said_to_be_unknown(project: Path) -> None:
+    folder = project / "datasets" / "tiny" / "filter"
+    opened = open_collection(folder)
+    part, keys = opened.pieces[0].path, opened.keys(opened.pieces[0])
+    columns = pq.read_metadata(part).row_group(0)
+    place = {
+        columns.column(n).path_in_schema: columns.column(n) for n in range(columns.num_columns)
+    }
+    content = bytearray(part.read_bytes())
+    start = place["caption"].data_page_offset
+    content[start : start + place["caption"].total_compressed_size] = b"\xaa" * (
+        place["caption"].total_compressed_size
+    )
+    part.write_bytes(content)
+    look = look_at(open_collection(folder), keys[0])
+    assert look.story.record is None
+    assert look.troubles == (f"{part.name}: {keys[0]} lies where it is damaged",)
 
 
 # --- one sample
@@ -387,6 +420,35 @@ def test_places_count_from_0_over_all_pieces(tmp_path: Path) -> None:
     assert [key_at(opened, place) for place in range(15)] == [sample.key for sample in made]
     with pytest.raises(ValueError, match="has no sample 15: it has 15, counted from 0"):
         key_at(opened, 15)
+
+
+def test_a_shard_that_is_not_for_this_reader_costs_itself_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> object:
+        if path.stem == "a-000001":  # root, whom containers run as, is refused nothing
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return tar_layout(path)
+
+    small_build(tmp_path / "toy")
+    monkeypatch.setattr(tar_pieces, "tar_layout", refuse)
+    opened = open_collection(tmp_path / "toy")
+    records, troubles = seen(opened)
+    assert len(records) == 10
+    assert [one.line for one in troubles] == [
+        "a-000001.tar: it cannot be read on: Permission denied"
+    ]
+    assert len(contents(opened)) == 10
+
+
+def test_a_place_amid_damage_is_no_other_sample(tmp_path: Path) -> None:
+    small_build(tmp_path / "whole")
+    first = tmp_path / "whole" / "a-000000.tar"
+    first.write_bytes(first.read_bytes()[:2048])
+    opened = open_collection(tmp_path / "whole")
+    with pytest.raises(ValueError, match=r"^whole has sample 4 in a-000000\.tar, which has fewer"):
+        key_at(opened, 4)
+    assert key_at(opened, 5) == "a-0005"
 
 
 def test_the_nearest_keys() -> None:

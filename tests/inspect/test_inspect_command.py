@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from opendet.inspect.elapsed import process_age
+from opendet.pages import make
 from tests.cli_world import ROOT, run_cli, start_cli
 from tests.shard_world import painted, publish, region, samples, small_build
 
@@ -60,7 +61,7 @@ def test_no_such_sample(finished: Path) -> None:
     ("arguments", "said"),
     [
         (("nowhere",), "nowhere is not there: name a build's folder"),
-        ((".",), "it is a project, whose builds are in datasets"),
+        (("datasets",), "it is a folder of builds: name one, such as datasets/tiny"),
         (("datasets/tiny/clip",), "is the stage clip's, which holds no samples"),
         (("datasets/tiny/source.yaml",), "neither a shard (.tar) nor a file of records"),
         (("datasets/tiny", "--against", "nowhere"), "nowhere is not there"),
@@ -81,6 +82,8 @@ def test_what_cannot_be_looked_into_is_one_line(
         ("train-p1", "--html", "x"),
         ("--at", "0", "--against", "datasets/tiny"),
         ("--open",),
+        ("--html", "x", "--json"),
+        ("--serve", "--verify"),
     ],
 )
 def test_what_has_no_use_for_each_other(finished: Path, arguments: tuple[str, ...]) -> None:
@@ -169,10 +172,26 @@ def test_serving_ends_with_ctrl_c(tmp_path: Path) -> None:
         with urllib.request.urlopen(found[1], timeout=20) as answer:
             assert answer.status == 200
         served.send_signal(signal.SIGINT)
-        assert served.wait(20) == 0
+        assert served.communicate(timeout=20) == ("", "")
+        assert served.returncode == 0
     finally:
         served.kill()
         served.communicate()
+
+
+def test_no_further_process_where_none_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("processes were begun")
+
+    monkeypatch.setattr(make, "in_processes", fail)
+    monkeypatch.setattr(make, "_WORTH_A_PROCESS", 1)
+    small_build(tmp_path / "shards")
+    alone = run_cli(tmp_path, "inspect", "shards", "--html", "pages", "--processes", "0")
+    assert (alone.code, alone.err) == (0, "")
+    with pytest.raises(AssertionError, match="begun"):
+        run_cli(tmp_path, "inspect", "shards", "--html", "others", "--processes", "2")
 
 
 # --- on a terminal, and in no time

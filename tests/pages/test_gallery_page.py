@@ -160,6 +160,15 @@ def test_a_sample_opens_from_the_keyboard_and_gives_the_focus_back(gallery: Visi
     assert gallery.ask("document.activeElement.textContent.includes('a-0002')")
 
 
+def test_the_way_to_the_content_keeps_the_filters(visit: Visit, site: Path) -> None:
+    page = visit.open((site / "gallery.html").as_uri() + "#name=dog")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    visit.wait("document.activeElement.id === 'main'")
+    assert visit.ask("location.hash") == "#name=dog"
+    assert len(visit.keys()) == 6
+
+
 def test_planted_markup_stays_text(visit: Visit, site: Path) -> None:
     visit.open(at(site, page="index.html"))
     assert visit.ask("window.planted") is None

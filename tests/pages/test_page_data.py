@@ -131,7 +131,7 @@ def test_tallies_add_up() -> None:
     for part in parts:
         whole.merge(part)
     assert (whole.samples, whole.pictures, whole.captions) == (2, 1, 1)
-    assert (whole.regions, whole.kept, whole.crowds) == (3, 2, 1)
+    assert (whole.regions, whole.kept) == (3, 2)
     assert whole.names == {"bird": 2}
     assert whole.refusals == {"too small": 1}
     assert whole.fates == {("dropped", "filter", "blurred"): 1}

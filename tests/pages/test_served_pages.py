@@ -1,12 +1,9 @@
 """The same pages from a server on loopback: made when asked for, for this machine alone."""
 
+import gzip
 import http.client
 import logging
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,27 +125,26 @@ def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
         PageServer(collection, port=70000)
 
 
-def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
-    shards(tmp_path / "toy", 2)
-    program = (
-        "import logging, sys, pathlib\n"
-        "logging.basicConfig(level=logging.INFO, stream=sys.stdout, format='%(message)s')\n"
-        "from opendet.inspect.collection import open_collection\n"
-        "from opendet.pages.serve import serve\n"
-        "serve(open_collection(pathlib.Path(sys.argv[1])), port=0)\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path / "toy")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    assert process.stdout
-    assert "Ctrl-C ends it" in process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    said, errors = process.communicate(timeout=30)
-    assert (process.returncode, said, errors) == (0, "ended\n", "")
+def test_what_is_not_whole_is_told_as_on_written_pages(tmp_path: Path) -> None:
+    folder = shards(tmp_path / "toy")
+    index = (folder / "a-000001.idx").read_text().splitlines()
+    place = int(index[1].split()[1])  # of the first picture, whose header is harmed
+    tar = folder / "a-000001.tar"
+    content = bytearray(tar.read_bytes())
+    content[place - 500 : place - 490] = b"\xff" * 10
+    tar.write_bytes(content)
+    (folder / "a-000001.idx").unlink()
+    collection = open_collection(folder)
+    out = write_pages(collection, tmp_path / "pages").out
+    pages = HeldPages(collection)
+    pages.read_all(threading.Event())
+    served = pages.find("index.html")
+    assert served
+    assert "1 without a picture" in served.body.decode()
+    assert served.body == (out / "index.html").read_bytes()
+    script = pages.find("data/a/0001/index.js")
+    assert script
+    assert gzip.decompress(script.body) == (out / "data/a/0001/index.js").read_bytes()
 
 
 def test_a_browser_that_turns_away_is_no_error(

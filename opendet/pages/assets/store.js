@@ -235,5 +235,11 @@ const OpenDet = (() => {
     else for (const value of values) column.push(value);
   }
 
+  // The way to the content is an address behind the #, where these pages have their state.
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    document.getElementById("main").focus();
+  });
+
   return { UNKNOWN, load, take, make, draw, colourOf, counted, Samples };
 })();
