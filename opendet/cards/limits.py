@@ -79,10 +79,11 @@ def _left_wrong(metrics: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     if judged > planted:  # names of models, or of people, are unlike the source's label too
         yield f"Names unlike the source's label that passed the filter: {number(judged - caught)}."
     elif judged:
+        mended = ", unless people corrected them" if counts.get("corrected") else ""
         yield (
             f"Of {number(planted)} errors that were planted in the build, "
             f"{number(judged - caught)} passed the filter and {number(planted - judged)} lie where "
-            "it judges nothing: these texts and names are wrong."
+            f"it judges nothing: these texts and names are wrong{mended}."
         )
     elif planted:
         yield f"Texts made wrong on purpose, at which no filter has looked: {number(planted)}."

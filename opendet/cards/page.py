@@ -8,9 +8,9 @@ import yaml
 
 from opendet.console import printable
 
-_MARKS = re.compile(r"[\\`*\[\]|~#]|(?<!\w)_|_(?!\w)")
-"""What would be code, emphasis, a link, a column or a heading. An underscore within a word is
-none."""
+_MARKS = re.compile(r"[\\`*\[\]|~#]|(?<![^\W_])_|_(?![^\W_])")
+"""What would be code, emphasis, a link, a column or a heading. A single underscore
+within a word is none."""
 _TAGS = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _TAG = re.compile(r"[&<>]")
 LONGEST = 200

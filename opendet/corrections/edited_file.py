@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from opendet.corrections.comparing import state_of
 from opendet.corrections.edits import Seen
@@ -116,11 +117,15 @@ def _size_of(image: Image) -> tuple[int, int] | None:
 
 # --- CSV
 
+_BEYOND = "\n"
+"""Under which a row's cells beyond the first line's are read; no column is called so."""
+
 
 def _read_csv(path: Path) -> list[EditedImage]:
     """A row is a box; an image without any has one row with empty cells."""
     images: dict[tuple[str, str], EditedImage] = {}
     for line, row in _rows_of(path):
+        _require_all_cells(row, f"{path}: line {line}")
         key, file = row.get("key", "").strip(), from_cell(row.get("file", ""))
         if not key and not file:
             raise ValueError(f"{path}: line {line} has neither a key nor a file")
@@ -136,14 +141,25 @@ def _read_csv(path: Path) -> list[EditedImage]:
     return list(images.values())
 
 
-def _rows_of(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+def _require_all_cells(row: Mapping[str, Any], where: str) -> None:
+    """A line that was cut off would delete its image's objects, and a comma in a name that nobody
+    quoted would rename one."""
+    if None in row.values():
+        raise ValueError(f"{where} has fewer cells than the first line: export it again")
+    if any(cell.strip() for cell in row.get(_BEYOND, ())):
+        raise ValueError(
+            f"{where} has more cells than the first line: put a name with a comma in quotes"
+        )
+
+
+def _rows_of(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Rows with their lines; Excel's semicolons, tabs and leading mark are taken too."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             head = file.readline()
             file.seek(0)
             delimiter = max(",;\t", key=head.count)
-            rows = csv.DictReader(file, delimiter=delimiter, restval="", strict=True)
+            rows = csv.DictReader(file, delimiter=delimiter, restkey=_BEYOND, strict=True)
             missing = {*BOX, "name"} - set(rows.fieldnames or ())
             if missing or not {"key", "file"} & set(rows.fieldnames or ()):
                 raise ValueError(

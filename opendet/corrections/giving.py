@@ -133,8 +133,23 @@ class _Wanted:
         self._files = {_UPLOADED.sub("", stem, count=1): file for file, stem in stems.items()}
         self._files |= {stem: file for file, stem in stems.items()}
         self.left = len(edited)
+        if len(self._by_key) + len(self._by_file) < len(edited):
+            counted = Counter(one.key or one.file for one in edited).most_common(1)
+            raise ValueError(
+                f"{printable(counted[0][0])} is listed twice: an image is listed once, with all of "
+                "its objects"
+            )
+        self._several: set[str] = set()
 
     def take(self, record: Record) -> EditedImage | None:
+        """Raises ValueError where it cannot be told which image is meant."""
+        if record.file in self._several:
+            raise ValueError(
+                f"several images of the build lie in {printable(record.file)}: say by its key "
+                "(opendet_key in COCO) which one is meant"
+            )
+        if record.file in self._by_file:
+            self._several.add(record.file)
         found = self._by_key.pop(record.key, None) or self._by_file.pop(record.file, None)
         if found is None and (file := self._files.get(record.key)):
             found = self._by_file.pop(file, None)

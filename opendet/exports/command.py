@@ -60,7 +60,8 @@ def export_data(
 
     [cyan]huggingface[/cyan] and [cyan]fiftyone[/cyan] hold the images. All others name
     them by their paths below the source's root, unless [cyan]--images[/cyan] has them
-    written too. [cyan]coco[/cyan] and [cyan]csv[/cyan] come back by `opendet data correct`.
+    written too; drawn scenes, which are no files of their own, by their keys all the same.
+    [cyan]coco[/cyan] and [cyan]csv[/cyan] come back by `opendet data correct`.
     """
     from opendet.build import Build
     from opendet.console import interrupt_on_sigterm, printable
@@ -85,11 +86,13 @@ def export_data(
 
 
 def account_of(records: "ShardRecords", left_out: Counter[str], *, form: str) -> str:
-    """One line: what was written, what the format has no place for, and what was dropped.
+    """One line: what was written, what the format has no place for, what was dropped, and how not.
 
     Writers count a whole image under a word that begins with `image`, and a box under `crowd` or
     one that begins with `box`.
     """
+    from opendet.exports.with_images import PLACES
+
     images = records.images - _lost(left_out, "image")
     boxes = records.boxes - _lost(left_out, "box", "crowd")
     dropped = {what: count for what, count in left_out.items() if _is_dropped(what)}
@@ -99,6 +102,8 @@ def account_of(records: "ShardRecords", left_out: Counter[str], *, form: str) ->
         told.append(f"{form} has no place for: {_listed(unsaid)}")
     if any(dropped.values()):
         told.append(f"dropped: {_listed(dropped)}")
+    if left_out["image (same file as another)"] and form in PLACES:
+        told.append("--images copy tells images of one file name apart")
     return "; ".join(told if len(told) > 1 else [*told, "nothing is left out"])
 
 

@@ -17,7 +17,7 @@ from opendet.exports.lvis import write_lvis
 from opendet.exports.odvg import ALL, write_odvg
 from opendet.exports.shard_records import ShardRecords
 from opendet.exports.voc import write_voc
-from opendet.exports.with_images import PLACES, write_with_images
+from opendet.exports.with_images import PLACES, write_with_images, write_without_images
 from opendet.exports.yolo import write_yolo
 from opendet.record import Record
 
@@ -57,7 +57,7 @@ def shard_writer_of(name: str, rules: CapRules = ALL, *, images: str = "none") -
         return PICTURED[name]
     write = writer_of(name, rules)
     if images == "none":
-        return lambda records, folder, _: write(records, folder)
+        return partial(write_without_images, write=write)
     return partial(write_with_images, write=write, places=PLACES[name], link=images == "link")
 
 

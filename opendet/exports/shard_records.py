@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from opendet.corrections.applying import CORRECTED_AWAY
 from opendet.record import Record
 from opendet.shard_set import ShardSet
 
@@ -14,8 +15,8 @@ from opendet.shard_set import ShardSet
 class ShardRecords:
     """The records of shards, read one by one and as often as they are asked for.
 
-    With `refused`, as if the stage `filter` had refused nothing. Counts what a round gave: images,
-    and the boxes that are to be written.
+    With `refused`, as if the rules of the stage `filter` had refused nothing. Counts what a round
+    gave: images, and the boxes that are to be written.
     """
 
     def __init__(self, shards: ShardSet, *, refused: bool) -> None:
@@ -51,6 +52,8 @@ class ShardRecords:
 
 
 def without_refusals(record: Record) -> Record:
-    """The record with all of its regions kept."""
-    regions = tuple(replace(region, refusal="") for region in record.regions)
-    return replace(record, regions=regions)
+    """The record with all of its regions kept, but for those that people deleted."""
+    regions = (
+        one if one.refusal == CORRECTED_AWAY else replace(one, refusal="") for one in record.regions
+    )
+    return replace(record, regions=tuple(regions))

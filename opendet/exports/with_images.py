@@ -1,7 +1,9 @@
-"""An export with its images: in the folders where the format's readers look for them.
+"""What an export calls its images, and the images themselves where it has them: in the folders
+where the format's readers look for them.
 
-Every image is called by its key there, whatever the source calls it: no two are alike, no name is
-unusable, and `opendet data correct` knows them again.
+There every image is called by its key, whatever the source calls it: no two are alike, no name is
+unusable, and `opendet data correct` knows them again. Without the images it is called by its path
+below the source's root; a drawn scene, which is no file of its own, by its key all the same.
 """
 
 from collections import Counter
@@ -27,7 +29,7 @@ class Places:
 
     def of(self, record: Record) -> str:
         """The image's path, as the annotations have it."""
-        name = f"{record.key}.{record.format}"
+        name = key_name(record)
         return f"images/{record.split}/{name}" if self.by_split else name
 
 
@@ -76,7 +78,7 @@ def write_with_images(
     """What `write` writes, of images that are called by their keys, and those images: the shards'
     own bytes, or with `link` the source's files."""
     files = source_files(build) if link else None
-    left_out = write(_ByKey(records, places), folder)
+    left_out = write(_Called(records, places.of), folder)
     for record in records:
         path = folder / places.root / places.of(record)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,13 +89,34 @@ def write_with_images(
     return left_out
 
 
+def write_without_images(
+    records: ShardRecords,
+    folder: Path,
+    build: Build,
+    *,
+    write: Callable[[Iterable[Record], Path], Counter[str]],
+) -> Counter[str]:
+    """What `write` writes: many drawn scenes lie in one file, whose name tells none of them."""
+    drawn = {batch.name for batch in build.card.batches if batch.format == "scenes"}
+
+    def name_of(record: Record) -> str:
+        return key_name(record) if record.batch in drawn else record.file
+
+    return write(_Called(records, name_of), folder)
+
+
+def key_name(record: Record) -> str:
+    """The name of a file that holds the image alone."""
+    return f"{record.key}.{record.format}"
+
+
 @dataclass(frozen=True, slots=True)
-class _ByKey:
-    """Records whose images lie in the export; they may be read again and again."""
+class _Called:
+    """Records whose files are called otherwise; they may be read again and again."""
 
     records: ShardRecords
-    places: Places
+    name_of: Callable[[Record], str]
 
     def __iter__(self) -> Iterator[Record]:
         for record in self.records:
-            yield replace(record, file=self.places.of(record))
+            yield replace(record, file=self.name_of(record))

@@ -116,6 +116,10 @@ def test_planted_errors_that_are_left_are_counted() -> None:
     assert sentence.startswith(
         "Of 10 errors that were planted in the build, 2 passed the filter and 3 lie where it judges"
     )
+    assert sentence.endswith("these texts and names are wrong.")
+    assert "names are wrong, unless people corrected them." in told(
+        WHOLE, describe={"planted": 10}, filter={**counts, "corrected": 1}
+    )
     assert "Texts made wrong on purpose, at which no filter has looked: 10." in told(
         WHOLE, describe={"planted": 10}
     )

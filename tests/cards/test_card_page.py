@@ -3,7 +3,7 @@
 import html
 import re
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -21,6 +21,7 @@ def cells_of(text: str) -> list[str]:
 
 
 @given(TEXTS)
+@example("__0__")
 def test_a_cell_shows_the_text_itself_and_no_markup(text: str) -> None:
     page = "\n".join(table(("a", "b"), [(said(text), "end")]))
     assert cells_of(page) == [" ".join(printable(text).split()), "end"]

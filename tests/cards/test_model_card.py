@@ -212,7 +212,7 @@ def test_what_is_unknown_is_said_to_be_unknown(tmp_path: Path) -> None:
 def test_no_path_and_no_secret_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret123")
     folder = export_named(tmp_path / "mine")
-    weights = {"text.tower": "/home/somebody/private/tower", "train.steps": 3}
+    weights = {"text.tower": "/srv/somebody/private/tower", "train.steps": 3}
     text = model_card_text(retold(folder, training=weights))
     assert "somebody" not in text
     assert '| `text.tower` | `"…/tower"` |' in text

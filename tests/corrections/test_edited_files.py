@@ -75,6 +75,25 @@ def test_images_are_known_by_key_by_file_and_by_a_file_called_like_the_key(tmp_p
     assert "1 unknown image" in line_of(written(tmp_path, [IMAGE], [BOX]), one)
 
 
+@pytest.mark.parametrize("called", [{"file_name": "a.jpg"}, {"opendet_key": "b-a"}])
+def test_an_image_that_is_listed_twice_is_none(tmp_path: Path, called: dict[str, str]) -> None:
+    """One of the two would show none of the other's objects, and they would be deleted."""
+    images = [{"id": 1, "file_name": "", **called}, {"id": 2, "file_name": "", **called}]
+    said = line_of(written(tmp_path, images, [BOX]), record("a.jpg", [DOG]))
+    assert said == (
+        f"{next(iter(called.values()))} is listed twice: an image is listed once, with all of its "
+        "objects"
+    )
+
+
+def test_a_file_of_many_images_tells_none_of_them(tmp_path: Path) -> None:
+    drawn = [record("a.parquet", [DOG], key=key) for key in ("b-1", "b-2")]
+    said = line_of(written(tmp_path, [{**IMAGE, "file_name": "a.parquet"}], []), *drawn)
+    assert said.startswith("several images of the build lie in a.parquet: say by its key")
+    image = {**IMAGE, "file_name": "a.parquet", "opendet_key": "b-2"}
+    assert "1 unchanged" in line_of(written(tmp_path, [image], [BOX]), *drawn)
+
+
 def test_an_image_of_another_size_is_left_as_it_was(tmp_path: Path) -> None:
     path = written(tmp_path, [{**IMAGE, "width": 40}], [])
     assert "1 image (another size)" in line_of(path, record("a.jpg", [DOG]))
@@ -125,7 +144,13 @@ def test_broken_json_is_one_line(tmp_path: Path, text: str, said: str) -> None:
         (HEAD + 'b-a,1,2,3,4,"dog\n', "no CSV in UTF-8"),
         (HEAD + "b-a,1,2,3,4,\n", "1 image (box without name)"),
         (HEAD + "b-a,nan,2,3,4,dog\n", "1 image (box of no number)"),
+        (HEAD + "b-a\n", "line 2 has fewer cells than the first line: export it again"),
+        (
+            HEAD + "b-a,1,2,3,4,dog, brown\n",
+            "line 2 has more cells than the first line: put a name",
+        ),
         (HEAD + "b-z,1,2,3,4,dog\n", "1 unknown image"),
+        (HEAD + "b-z,1,2,3,4,dog,,\n", "1 unknown image"),
         (HEAD + "b-a,1.5,2,11.25,8,dog\n", "1 unchanged"),
     ],
 )

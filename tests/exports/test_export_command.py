@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from opendet.corrections.applying import CORRECTED_AWAY
 from opendet.exports.command import account_of
 from opendet.exports.formats import PICTURED, WRITERS
-from opendet.exports.shard_records import ShardRecords
+from opendet.exports.shard_records import ShardRecords, without_refusals
 from opendet.exports.voc import write_voc
 from opendet.exports.whole_folder import whole_folder
 from opendet.shard_set import ShardSet
@@ -147,8 +148,10 @@ def test_the_account_tells_what_was_written(tmp_path: Path) -> None:
     assert account_of(records, left_out, form="voc") == (
         "4 images, 2 objects written; voc has no place for: 4 captions, 1 crowd, 4 licences, "
         "2 other labels, 4 phrases; dropped: 1 box without image, "
-        "1 image (same file as another), 2 refused boxes"
+        "1 image (same file as another), 2 refused boxes; "
+        "--images copy tells images of one file name apart"
     )
+    assert "--images" not in account_of(records, left_out, form="grit")
     nothing = "5 images, 4 objects written; nothing is left out"
     assert account_of(records, Counter(), form="voc") == nothing
     rest = Counter({"comma in a name": 2, "box doubled": 2, "near duplicate": 1, "absent": 3})
@@ -156,6 +159,12 @@ def test_the_account_tells_what_was_written(tmp_path: Path) -> None:
         "lvis has no place for: 3 names known to be absent, 2 commas in a name, "
         "1 near duplicate; dropped: 2 boxes doubled"
     )
+
+
+def test_what_people_deleted_is_no_refused_box() -> None:
+    regions = [region((4, 4, 30, 30), "cat", why) for why in ("", "too small", CORRECTED_AWAY)]
+    shown = without_refusals(painted("a-0", regions=regions).record)
+    assert [one.refusal for one in shown.regions] == ["", "", CORRECTED_AWAY]
 
 
 def test_a_damaged_shard_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:

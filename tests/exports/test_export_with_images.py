@@ -1,15 +1,20 @@
 """Exports with their images, as the readers that people use take them: supervision, pycocotools."""
 
 import hashlib
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
+from opendet.exports.formats import WRITERS
+from opendet.sample import Sample
 from opendet.yaml_file import read_yaml
-from tests.cli_world import run_cli
+from tests.cli_world import SCENES, make_project, run_cli
 from tests.corrections.correction_world import corrected_project
+from tests.shard_world import publish, samples
 
 CAT, DOG = [4, 4, 34, 34], [4, 4, 35, 34]
 
@@ -109,3 +114,38 @@ def test_a_source_that_changed_is_not_linked(project: Path, tmp_path: Path) -> N
         assert not (project / "gone").exists()
     finally:
         picture.write_bytes(content)
+
+
+def drawn(batch: str, count: int) -> list[Sample]:
+    """All out of one file, as the stage source draws them."""
+    made = samples(count, batch=batch, split=batch)
+    return [
+        replace(one, record=replace(one.record, file=f"images-{batch}.parquet")) for one in made
+    ]
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = make_project(tmp_path_factory.mktemp("scenes") / "project", SCENES)
+    parts = {f"{batch}-000000": drawn(batch, 4) for batch in ("train", "val")}
+    publish(root / "datasets/tiny/shards", parts)
+    return root
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_drawn_scenes_that_share_a_file_are_all_written(scenes: Path, form: str) -> None:
+    ended = run_cli(scenes, "data", "export", form, form)
+    images = 6 if form == "odvg-opengdino" else 8  # its loader takes none without boxes
+    assert ended.out.startswith(f"{form}: {images} images, 6 objects written"), ended.err
+    assert "same file as another" not in ended.out
+
+
+def test_drawn_scenes_are_called_by_their_keys_with_and_without_images(scenes: Path) -> None:
+    names = []
+    for how in ("none", "copy"):
+        ended = run_cli(scenes, "data", "export", "coco", f"called-{how}", "--images", how)
+        assert ended.code == 0, ended.err
+        world = json.loads((scenes / f"called-{how}/instances_val.json").read_text("utf-8"))
+        names.append([image["file_name"] for image in world["images"]])
+    assert names[0] == names[1] == ["val-0000.jpg", "val-0001.png", "val-0002.webp", "val-0003.jpg"]
+    assert all((scenes / "called-copy/images" / name).is_file() for name in names[1])
