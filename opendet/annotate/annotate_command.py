@@ -2,6 +2,7 @@
 
 from contextlib import chdir
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -109,8 +110,12 @@ def _tell(out: Path, build: str) -> None:
     from opendet.inspect.tables import ledger_table, show
 
     show(ledger_table(ledgers(Build.open(build, root=out))))
-    show(
-        f"{out} is a project now: cd {out}",
+    show(*_next_steps(out, build))
+
+
+def _next_steps(out: Path, build: str) -> tuple[str, ...]:
+    return (
+        f"{out} is a project now: cd {quote(str(out))}",
         "  opendet data export coco annotations     # or yolo, voc, odvg-mmdet, ...",
         "  opendet train                            # then: opendet detect photo.jpg",
         f"  configs/{build}.yaml has every knob; opendet data build makes anew what is changed",

@@ -1,6 +1,6 @@
 """Which annotator a detector is, by what lies in its folder, or by what the hub says of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +74,25 @@ def _onnx(path: Path, names: Sequence[str]) -> dict[str, Any]:
             "their order, by --names (a file with a name a line will do)"
         )
     shapes = [one.shape for one in network.session.get_outputs()]
-    section = {"annotator": "onnx", "model": str(path), "layout": _layout(shapes, path.name)}
-    return section if own else {**section, "class_names": list(names)}
+    section: dict[str, Any] = {"annotator": "onnx", "model": str(path)}
+    section["layout"] = _layout(shapes, path.name)
+    if names:
+        section["class_names"] = list(names)
+    _require_readable(section)
+    return section
+
+
+def _require_readable(section: Mapping[str, Any]) -> None:
+    """Raises ValueError where the file cannot be run or gives another number of classes: told now,
+    or the data set would be begun with names that it cannot go on with."""
+    from opendet.annotators.onnx_detector import Onnx, OnnxConfig
+    from opendet.annotators.onnx_session import KEY
+
+    try:
+        Onnx(OnnxConfig.model_validate(section))
+    except ValueError as error:
+        told = f"{_KEY} with --names" if "class_names" in section else _KEY
+        raise ValueError(f"{told}: {str(error).removeprefix(f'{KEY}: ')}") from error
 
 
 def _layout(shapes: Sequence[Sequence[int | str | None]], file: str) -> str:

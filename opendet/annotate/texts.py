@@ -138,7 +138,8 @@ def config_text(wish: Wish, build: str, section: Mapping[str, Any], run: Mapping
 
 
 def project_texts(wish: Wish, dataset: Path, build: str, config: str) -> dict[Path, str]:
-    """File -> what is written into it, of a new data set."""
+    """File -> what is written into it, of a new data set; the configuration last, so that what has
+    one has all the others."""
     folder = dataset / "datasets" / build
     head = {
         "name": build,
@@ -150,13 +151,12 @@ def project_texts(wish: Wish, dataset: Path, build: str, config: str) -> dict[Pa
     texts = {
         folder / "README.md": _page(wish, build),
         folder / "source.yaml": card_text(head, [{"name": BATCH, "split": "train"}]),
-        dataset / "configs" / f"{build}.yaml": config,
         dataset / ".gitignore": ".opendet/\n",
         dataset / "params.yaml": f"build: {build}\n",
     }
     if wish.names:
         texts[folder / NAMES_FILE] = "".join(f"{name}\n" for name in wish.names)
-    return texts
+    return {**texts, dataset / "configs" / f"{build}.yaml": config}
 
 
 def _caption(captioner: str) -> dict[str, Any]:

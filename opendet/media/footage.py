@@ -1,5 +1,6 @@
 """Frames of films and cameras, read by PyAV (the extra `video`), upright and with their time."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 MISSING = "films and cameras are read by PyAV, which is not installed: pip install 'opendet[video]'"
 _RATE = Fraction(25)  # of what says no rate
+_LONGEST_STILL = 2.0  # seconds that a film's last picture may be shown
+_CLOCK = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 _UPRIGHT = {90: Transpose.ROTATE_90, 180: Transpose.ROTATE_180, 270: Transpose.ROTATE_270}
 
 
@@ -56,19 +59,38 @@ class Footage:
 
     def __iter__(self) -> "Iterator[Frame | BrokenFrame]":
         """The first of every so many frames, and all that are broken."""
-        number, begin = 0, None
+        number, begin, seconds = 0, None, 0.0
         for one in self._decoded():
             if isinstance(one, str):
                 yield BrokenFrame(number, one)
             elif one.is_corrupt:
                 yield BrokenFrame(number, "damaged")
-            elif number % self.every == 0:
-                seconds = float(number / self.rate) if one.time is None else one.time
+            else:
+                seconds = float(number / self.rate if one.time is None else one.time)
                 begin = seconds if begin is None else begin
-                yield Frame(number, max(0.0, seconds - begin), _upright(one))
+                if number % self.every == 0:
+                    yield Frame(number, max(0.0, seconds - begin), _upright(one))
             number += 1
-        if missing := self.frames - number:
-            yield BrokenFrame(number, f"{missing} of {self.frames} frames are missing")
+        if lacking := self._lacking(number, seconds):
+            yield BrokenFrame(number, lacking)
+
+    def _lacking(self, frames: int, seconds: float) -> str:
+        """What a film that came to its end there says that it had more; else nothing."""
+        if self.frames:
+            missing = self.frames - frames
+            return f"{missing} of {self.frames} frames are missing" if missing > 0 else ""
+        told = self._told_seconds()
+        is_short = seconds + _LONGEST_STILL < told
+        return f"it ends at {seconds:.1f} of {told:.1f} seconds" if is_short else ""
+
+    def _told_seconds(self) -> float:
+        """Until the film's end, where it says that in place of a number of frames, as Matroska and
+        WebM do; else 0."""
+        told = _CLOCK.fullmatch(self._stream.metadata.get("DURATION", ""))
+        if not told:
+            return 0.0
+        hours, minutes, seconds = map(float, told.groups())
+        return 3600 * hours + 60 * minutes + seconds
 
     def _decoded(self) -> Iterator[Any]:
         """Frames, and for each packet that gives none the reason."""

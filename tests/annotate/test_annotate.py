@@ -82,6 +82,13 @@ def test_a_folder_becomes_a_project(home: Path) -> None:
     assert not names_found(mine) & {"cat", "red star"}, "a T5 of chance does not write so"
 
 
+def test_the_next_step_can_be_pasted_whatever_the_folder_is_called() -> None:
+    from opendet.annotate.annotate_command import _next_steps
+
+    assert _next_steps(Path("my data"), "my-data")[0].endswith(": cd 'my data'")
+    assert _next_steps(Path("mine"), "mine")[0].endswith(": cd mine")
+
+
 def save_model(folder: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     detector, resize = build_detector(), Resize(shortest=64, longest=96, multiple=32)
@@ -157,6 +164,32 @@ def test_names_are_asked_for_in_a_file_of_the_project(home: Path) -> None:
     assert not config.filter.require_caption
     source = yaml.safe_load((home / "my data!/datasets/my-data/source.yaml").read_text())
     assert (source["licence"], source["root"]) == ("MIT", str(home / "photos"))
+
+
+def test_killed_while_it_begins_the_next_call_writes_what_is_missing(home: Path) -> None:
+    from opendet.annotate.project import begin
+    from opendet.annotate.texts import project_texts
+    from opendet.annotate.wish import Wish
+
+    said = {"output": np.zeros((1, 7, 4, 4), np.float32)}
+    onnx = write_constant(home / "fastest.onnx", said)
+    wish = Wish(str(home / "photos"), str(onnx), ("cat", "dog"), "", "MIT", "")
+    begin(wish, home / "mine")
+    mine = home / "mine"
+    whole = contents(mine)
+    written = [str(path.relative_to(mine)) for path in project_texts(wish, mine, "mine", "")]
+    for number in range(len(written) + 1):
+        place = home / str(number) / "mine"
+        for name in ("annotate.json", *written[:number]):
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_bytes(whole[name])
+        begin(wish, place)
+        assert contents(place) == whole, f"killed after {number} files"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def test_a_model_to_begin_with_decides_the_shape(home: Path) -> None:

@@ -69,6 +69,17 @@ def test_a_file_without_names_is_given_them(tmp_path: Path) -> None:
         detector_section(path, ())
 
 
+def test_too_few_names_are_told_before_a_data_set_is_begun(tmp_path: Path) -> None:
+    said = {"output": np.zeros((1, 8, 4, 4), np.float32)}
+    path = str(write_constant(tmp_path / "fastest.onnx", said))
+    assert detector_section(path, ("cat", "dog", "owl"))["layout"] == "fastestdet"
+    with pytest.raises(
+        ValueError, match=r"^--detector with --names: fastest\.onnx: .* name 3 classes"
+    ) as error:
+        detector_section(path, ("cat", "dog"))
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("shapes", "layout"),
     [

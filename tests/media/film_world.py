@@ -28,6 +28,19 @@ def write_film(
     return path
 
 
+def as_matroska(path: Path, to: Path) -> Path:
+    """The same film in a file that says how long it is, and not how many frames it has."""
+    import av
+
+    with av.open(str(path)) as film, av.open(str(to), "w", format="matroska") as made:
+        stream = made.add_stream_from_template(film.streams.video[0])
+        for packet in film.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                made.mux(packet)
+    return to
+
+
 def lay_on_its_side(path: Path) -> None:
     """As a phone writes it: the pixels as before, and a word that they are to be turned right."""
     content = path.read_bytes()

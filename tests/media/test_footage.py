@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("av", reason="PyAV is not installed (the extra `video`)")
 
-from film_world import RATE, damage, frame, lay_on_its_side, write_film
+from film_world import RATE, as_matroska, damage, frame, lay_on_its_side, write_film
 
 from opendet.media.footage import BrokenFrame, Footage, Frame, footage, live
 from opendet.media.recording import Recording, encoder, recording
@@ -99,6 +99,22 @@ def test_a_film_that_is_cut_off_says_how_much_is_missing(tmp_path: Path) -> None
     assert isinstance(last, BrokenFrame)
     assert last.why == f"{40 - last.number} of 40 frames are missing"
     assert last.number >= len(found)
+
+
+def test_a_film_that_counts_no_frames_is_whole_and_says_where_it_is_cut_off(
+    tmp_path: Path,
+) -> None:
+    path = as_matroska(write_film(tmp_path / "a.mp4", 40, rate=Fraction(5)), tmp_path / "a.mkv")
+    with footage(path) as found:
+        assert found.frames == 0, "nobody has counted them"
+    assert [one.number for one in whole(path)] == list(range(40))
+    assert len(list(whole(path, every=15))) == 3
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    *_, last = frames_of(path)
+    assert isinstance(last, BrokenFrame)
+    assert last.why.startswith("it ends at ")
+    assert last.why.endswith(" of 8.0 seconds")
 
 
 @pytest.mark.parametrize("content", [b"", b"no film at all", b"\0" * 4096])

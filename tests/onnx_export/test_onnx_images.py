@@ -25,8 +25,8 @@ CARD = OnnxCard(
     aligner=False,
     files={},
 )
-sides = st.tuples(st.integers(2, 90), st.integers(2, 90))  # of 1 torch asserts
-SIZES_WH = [(640, 427), (427, 640), (33, 33), (1, 900), (80, 80), (133, 80), (500, 20)]
+sides = st.tuples(st.integers(1, 90), st.integers(1, 90))
+SIZES_WH = [(640, 427), (427, 640), (33, 33), (1, 900), (900, 1), (1, 1), (80, 80), (500, 20)]
 
 
 def picture(size_wh: tuple[int, int]) -> Image.Image:
@@ -57,7 +57,7 @@ def test_its_pixels_are_the_models(size_wh: tuple[int, int]) -> None:
     assert not prepared.images[0, :, :, width:].any()
 
 
-@given(before=sides, after=sides)
+@given(before=sides, after=sides.filter(lambda size: size != (1, 1)))  # where torch asserts
 @settings(max_examples=60)
 def test_any_size_from_any_size(before: tuple[int, int], after: tuple[int, int]) -> None:
     _require_native()
