@@ -54,7 +54,8 @@ def make_project(folder: Path) -> Path:
     shutil.copytree(ROOT / "configs" / "prompts", folder / "configs" / "prompts")
     (folder / "configs" / "tiny.yaml").write_text(CONFIG)
     (folder / "datasets" / "tiny").mkdir(parents=True)
-    shutil.copytree(ROOT / "datasets/label_value", folder / "datasets/label_value")
+    for inputs in ("label_value", "corrections"):
+        shutil.copytree(ROOT / "datasets" / inputs, folder / "datasets" / inputs)
     (folder / "datasets" / "tiny" / "source.yaml").write_text(SOURCE)
     return folder
 

@@ -129,10 +129,14 @@ def test_nothing_phones_home_and_all_is_kept_in_the_volume(file: str) -> None:
     assert entry == ["opendet"]
 
 
-def test_the_stages_programs_are_where_python_looks(file: str) -> None:
-    told = last_stage(file)
-    assert any(step.text == "pipelines /app/pipelines" for step in told if step.word == "COPY")
-    assert any("PYTHONPATH=/app" in step.text.split() for step in told if step.word == "ENV")
+def test_every_package_is_there_when_it_is_installed(file: str) -> None:
+    """What pip does not see is not in the image: the stages' programs are a package, too."""
+    told = steps(file)
+    install = next(place for place, step in enumerate(told) if "pip install" in step.text)
+    seen = {word.removeprefix("./") for step in told[:install] for word in step.text.split()}
+    found = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    assert {name.rstrip("*") for name in found["find"]["include"]} <= seen
+    assert "PYTHONPATH" not in " ".join(step.text for step in told)
 
 
 def test_the_two_differ_in_what_a_gpu_needs_alone() -> None:

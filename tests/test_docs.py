@@ -213,3 +213,34 @@ def test_builds_named_are_there() -> None:
         words = shlex.split(said.text)
         if "--build" in words:
             assert words[words.index("--build") + 1] in BUILDS | EXAMPLES, str(said)
+
+
+def test_prototypes_name_with_a_model_that_has_some() -> None:
+    """Any other is refused, the demo's too."""
+    told = commands_of("opendet")
+    asked = [shlex.split(one.text) for one in told if "--namer prototypes" in one.text]
+    assert asked
+    for words in asked:
+        assert "--build" in words, words
+        config = yaml.safe_load(
+            (ROOT / "configs" / f"{words[words.index('--build') + 1]}.yaml").read_text()
+        )
+        assert config["detector"]["semantics"] == "prototypes", words
+
+
+def test_what_comes_back_is_what_was_exported() -> None:
+    exported: set[tuple[str, str]] = set()
+    for said in commands_of("opendet"):
+        words = shlex.split(said.text)
+        if words[:2] == ["data", "export"] and len(words) > 3:
+            exported.add((said.page, words[3]))
+        if words[:2] == ["data", "correct"] and "/" in words[2]:
+            assert (said.page, words[2].split("/")[0]) in exported, str(said)
+
+
+def test_after_make_demo_the_environment_is_entered() -> None:
+    """`make` puts opendet and dvc into .venv, where a shell does not look by itself."""
+    for page in sorted((ROOT / "docs" / "guides").glob("*.md")):
+        for block in re.findall(r"(?:^    .+\n)+", page.read_text(), re.MULTILINE):
+            if "make demo" in block and ("opendet " in block or "dvc " in block):
+                assert ". .venv/bin/activate" in block, page.name

@@ -61,9 +61,10 @@ def test_the_wheel_holds_the_library_and_the_stages_programs(tmp_path: Path) -> 
     }
     assert "opendet/py.typed" in names
     assert "opendet/evaluation/templates/report.html.j2" in names
-    sources = {name.removeprefix("opendet/") for name in names if name.endswith(".py")}
-    assert sources == {
-        path.relative_to(ROOT / "opendet").as_posix() for path in (ROOT / "opendet").rglob("*.py")
+    assert {name for name in names if name.endswith(".py")} == {
+        path.relative_to(ROOT).as_posix()
+        for package in ("opendet", "pipelines")
+        for path in (ROOT / package).rglob("*.py")
     }
 
 

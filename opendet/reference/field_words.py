@@ -1,6 +1,7 @@
 """What a field holds, its bounds and its default, in the words of a YAML file's reader."""
 
 import json
+import re
 import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -23,13 +24,14 @@ _SIMPLE: dict[Any, str] = {
     Path: "path",
     type(None): "`null`",
 }
+_MANY = re.compile(r"^(whole number|number|text|path)\b")
 _BOUNDS = {"ge": "≥ {}", "gt": "> {}", "le": "≤ {}", "lt": "< {}"}
 _LONGEST = 70
 """Characters of a default that are shown."""
 
 
 def type_words(annotation: Any, sections: Sections) -> str:
-    """Such as `list of: whole number > 0`; a section is its link."""
+    """Such as `list of whole numbers > 0`; a section is its link."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if annotation in _SIMPLE:
         return _SIMPLE[annotation]
@@ -86,7 +88,8 @@ def _section_words(value: BaseModel) -> str:
 def _list_words(inner: tuple[Any, ...], sections: Sections) -> str:
     many = len(inner) == 1 or inner[1] is Ellipsis
     count = "" if many else f"{len(inner)} "
-    return f"list of {count}{type_words(inner[0], sections)}"
+    several = _MANY.sub(r"\1s", type_words(inner[0], sections))
+    return f"list of {count}{several}"
 
 
 def _lengths(least: int | None, most: int | None) -> list[str]:

@@ -7,12 +7,14 @@ NOTICE = "<!-- Written by `python -m opendet.reference` from the code: change th
 PIPE = r"\|"
 """What a pipe is inside a table, in code too."""
 _CODE = re.compile(r"(`[^`]*`)")
+_NOTE = re.compile(r" \(spec/[^)]*\)")
+"""Where the authors' notes have a formula: no file of the repository."""
 _NOT_IN_ANCHOR = re.compile(r"[^\w\- ]")
 
 
 def escaped(text: str) -> str:
     """A docstring's words in one line: what is no code cannot become a tag or an emphasis."""
-    pieces = _CODE.split(" ".join(text.split()))
+    pieces = _CODE.split(_NOTE.sub("", " ".join(text.split())))
     return "".join(one if one.startswith("`") else _plain(one) for one in pieces)
 
 

@@ -46,9 +46,9 @@ class Told:
         (int, "whole number"),
         (str | None, "text, or `null`"),
         (Literal["a", 1], "`a`, `1`"),
-        (tuple[float, float], "list of 2 number"),
-        (tuple[Annotated[int, Field(gt=0)], ...], "list of whole number > 0"),
-        (list[Path], "list of path"),
+        (tuple[float, float], "list of 2 numbers"),
+        (tuple[Annotated[int, Field(gt=0)], ...], "list of whole numbers > 0"),
+        (list[Path], "list of paths"),
         (dict[str, tuple[bool, ...]], "keys: text; values: list of `true` or `false`"),
         (tuple[Inner, ...], "list of HERE"),
     ],
@@ -79,6 +79,7 @@ def test_docstrings_of_fields() -> None:
 
 def test_docstrings_become_no_markup() -> None:
     assert escaped("a <b> * c `<d> *`\n  e") == r"a &lt;b> \* c `<d> *` e"
+    assert escaped("A head\n(spec/open_det.md A.2, A.3); more.") == "A head; more."
     assert table(("k",), [("`a | b`",)]).splitlines()[2] == r"| `a \| b` |"
     assert anchor("regions.detectors, annotator: zero_shot") == (
         "regionsdetectors-annotator-zero_shot"

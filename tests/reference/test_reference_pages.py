@@ -55,6 +55,14 @@ def test_pages_fit_github(written: dict[str, str]) -> None:
             assert len(cells) == 1, f"{name}: a pipe breaks the table {block.splitlines()[2]}"
 
 
+def test_files_named_are_there(written: dict[str, str]) -> None:
+    named = re.compile(r"\b(?:configs|docs|opendet|pipelines|spec|tests)/[\w/]+\.\w+")
+    for name, text in written.items():
+        for path in named.findall(text):
+            blank = Path(path).stem.isupper()  # configs/NAME.yaml
+            assert blank or (ROOT / path).exists(), f"{name}: no file {path}"
+
+
 @pytest.mark.parametrize(("page", "root"), [("config.md", Config), ("source.md", SourceCard)])
 def test_every_key_is_there_with_its_docstring(
     written: dict[str, str], page: str, root: type[BaseModel]
