@@ -7,8 +7,8 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from opendet.faults.rows import Effort, Shown, Tally
 from opendet.faults.syscalls import killed_at, missing, steps_of
@@ -62,7 +62,7 @@ def worker_kills(effort: Effort) -> Shown:
         parent = psutil.Process(process.pid)
         while process.poll() is None:
             time.sleep(0.5)
-            workers = [one for one in _children(parent) if "ShardActor" in _title(one)]
+            workers = _workers_of(parent)
             if workers and kills < budget:
                 rng.choice(workers).kill()
                 kills += 1
@@ -160,20 +160,20 @@ def _after_workers(code: int | None, folder: Path, wanted: dict[str, bytes]) -> 
     return f"left behind: {left[0].name}" if left else ""
 
 
-def _children(parent: object) -> Iterator[object]:
+def _workers_of(process: Any) -> list[Any]:
+    """The actors' processes below one that may be gone."""
     import psutil
 
-    assert isinstance(parent, psutil.Process)
     try:
-        yield from parent.children(recursive=True)
+        children = process.children(recursive=True)
     except psutil.NoSuchProcess:
-        return
+        return []
+    return [child for child in children if "ShardActor" in _title(child)]
 
 
-def _title(process: object) -> str:
+def _title(process: Any) -> str:
     import psutil
 
-    assert isinstance(process, psutil.Process)
     try:
         return " ".join(process.cmdline())
     except psutil.Error:
