@@ -5,6 +5,7 @@
 # make repro  rebuild whatever changed, for the build that params.yaml chooses
 # make bench  run all benches (BENCH=name runs one or a group; MINUTES=30 stops between units;
 #               RUNS=folder trains again what docs/runs holds)
+# make faults show that faults do no harm (FAULTS="R1 R3" some; SHORT=--short a tenth of the tries)
 # make clean  remove what builds made (DVC's cache stays)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -13,10 +14,10 @@ READY := $(VENV)/.opendet-ready
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 FOLDER := datasets/$(shell sed -n 's/^build: *//p' params.yaml)
 
-.PHONY: demo test check reference repro slow bench clean
+.PHONY: demo test check reference repro slow bench faults clean
 
 # Nothing of these comes from a hub; a build of yours may.
-demo test slow bench: export HF_HUB_OFFLINE := 1
+demo test slow bench faults: export HF_HUB_OFFLINE := 1
 
 demo: repro
 	@$(RUN) dvc metrics show --json $(FOLDER)/metrics/filter.json $(FOLDER)/metrics/evaluate.json \
@@ -35,6 +36,9 @@ slow: $(READY)
 bench: $(READY)
 	$(RUN) python -m opendet.bench $(BENCH) $(if $(DEVICE),--device $(DEVICE)) \
 		$(if $(MINUTES),--budget-minutes $(MINUTES)) $(if $(RUNS),--runs $(RUNS))
+
+faults: $(READY)
+	$(RUN) python -m opendet.faults $(FAULTS) $(SHORT)
 
 check: $(READY)
 	$(RUN) ruff check .

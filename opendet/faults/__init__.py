@@ -1,0 +1,1 @@
+"""Shows that the system keeps its promises when things go wrong: each fault with its bar."""

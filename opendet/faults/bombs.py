@@ -1,0 +1,59 @@
+"""Images that are small as files and huge as pixels."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from opendet.faults.rows import Effort, Shown, Tally
+
+MEGABYTES = 50
+"""That the process may grow by."""
+BOMBS = (("PNG", 20_000), ("PNG", 12_000), ("JPEG", 7_200), ("WEBP", 7_200), ("PNG", 7_100))
+"""Above Pillow's error, above its warning, and above our own limit alone."""
+_LOOK = """
+import io, resource, sys
+from PIL import Image
+from opendet.sources.images import BadImageError, inspect_image
+warm = io.BytesIO()
+Image.new("L", (64, 64)).save(warm, sys.argv[2])
+inspect_image(warm.getvalue())
+content = open(sys.argv[1], "rb").read()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    inspect_image(content)
+except BadImageError as bad:
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(bad.reason, grown // 1024, sep=",")
+"""
+
+
+def bombs(effort: Effort) -> Shown:
+    """Look at each as the stage `source` does, and see how much memory that takes."""
+    tally, most = Tally(), 0
+    for number in effort.tries(len(BOMBS), least=len(BOMBS)):
+        kind, side = BOMBS[number]
+        path = write_bomb(effort.folder / f"bomb-{number}", kind, side)
+        ran = subprocess.run(
+            [sys.executable, "-c", _LOOK, str(path), kind],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        reason, _, grown = ran.stdout.strip().partition(",")
+        most = max(most, int(grown or 0))
+        good = reason == "too many pixels" and int(grown) < MEGABYTES
+        told = f"{kind} of {side} pixels a side: {ran.stdout.strip() or ran.stderr[-80:]!r}"
+        tally.add("" if good else told)
+    return tally.shown(f"refused; memory grew by at most {most} MB, {MEGABYTES} allowed")
+
+
+def write_bomb(path: Path, kind: str, side: int) -> Path:
+    """A file of one colour, `side` pixels wide and high."""
+    file = io.BytesIO()
+    image = Image.new("1" if kind == "PNG" else "L", (side, side))
+    image.save(file, kind, method=0, compress_level=1, quality=1)
+    path.write_bytes(file.getvalue())
+    return path

@@ -1,0 +1,180 @@
+"""Builds that are killed: at random, worker by worker, and at every step of the commit."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from opendet.faults.rows import Effort, Shown, Tally
+from opendet.faults.syscalls import killed_at, missing, steps_of
+from opendet.faults.toy_build import ONCE, SHARD_SAMPLES, SHARDS, Settings, build, command
+
+HERE = Settings()
+FEW = Settings(shards=2)
+"""For what is done at each call."""
+LOCAL, ON_RAY = Settings(seconds=0.03), Settings(actors=2, seconds=0.2)
+RAY_EACH = 10
+"""One build of so many runs on Ray, which takes seconds to begin."""
+QUIET = {"PYTHONUNBUFFERED": "1"}
+
+
+def random_kills(effort: Effort) -> Shown:
+    """Kill a build's whole process group at random times, again and again, until one run ends."""
+    wanted = undisturbed(effort.folder)
+    tally, kills, again, most = Tally(), 0, 0, 0
+    for number in effort.tries(200):
+        rng, folder = random.Random(number), effort.folder / str(number)
+        on_ray = number % RAY_EACH == 0
+        own = _until_done(folder, ON_RAY if on_ray else LOCAL, rng)
+        in_flight = own * (ON_RAY.actors if on_ray else 1) * SHARD_SAMPLES
+        seen = len((folder / "calls").read_text().splitlines()) - ONCE
+        kills, again, most = kills + own, again + seen, most + in_flight
+        same = bytes_of(folder / "out") == wanted
+        problem = "" if same else f"try {number}: other bytes"
+        if seen > in_flight * ONCE // (SHARDS * SHARD_SAMPLES):
+            problem = f"try {number}: {seen} samples redone, {in_flight} were in flight"
+        tally.add(problem)
+        shutil.rmtree(folder)
+    return tally.shown(
+        f"{kills} kills; {again} samples seen again, at most {most} were in flight; one build of "
+        f"{RAY_EACH} on Ray"
+    )
+
+
+def worker_kills(effort: Effort) -> Shown:
+    """Kill a random worker of a build on Ray every half second."""
+    import psutil
+
+    wanted = undisturbed(effort.folder)
+    tally, kills, rng = Tally(), 0, random.Random(0)
+    budget = max(4, round(100 * effort.share))
+    for number in effort.tries(50, least=1):
+        if kills >= budget:
+            break
+        folder = effort.folder / str(number)
+        folder.mkdir()
+        process = _start(folder, Settings(actors=2, seconds=0.4))
+        parent = psutil.Process(process.pid)
+        while process.poll() is None:
+            time.sleep(0.5)
+            workers = _workers_of(parent)
+            if workers and kills < budget:
+                rng.choice(workers).kill()
+                kills += 1
+        tally.add(_after_workers(process.returncode, folder, wanted))
+        shutil.rmtree(folder)
+    return tally.shown(f"{kills} workers killed in {tally.tries} builds")
+
+
+def commit_kills(effort: Effort) -> Shown:
+    """Kill a build as it makes each call that changes a file; then read, and run again."""
+    if why := missing():
+        return Shown(0, 0, "", unmeasured=why)
+    wanted = undisturbed(effort.folder, FEW)
+    first = effort.folder / "steps"
+    first.mkdir()
+    steps = steps_of(command(first, FEW), first, QUIET)
+    tally, calls = Tally(), Counter[str]()
+    every = max(1, round(1 / effort.share))
+    for number, step in enumerate(steps):
+        if number % every or time.monotonic() >= effort.deadline:
+            continue
+        folder = effort.folder / "killed"
+        folder.mkdir()
+        ended = killed_at(command(folder, FEW), step, QUIET)
+        problem = "" if ended.code < 0 or ended.code == 128 + signal.SIGKILL else "was not killed"
+        problem = problem or reader_sees(folder / "out", wanted)
+        build(folder, FEW)
+        if not problem and bytes_of(folder / "out") != wanted:
+            problem = "the next run ended with other bytes"
+        tally.add(f"{step}: {problem}" if problem else "")
+        calls[step.call] += 1
+        shutil.rmtree(folder)
+    return tally.shown(", ".join(f"{count} x {call}" for call, count in sorted(calls.items())))
+
+
+def undisturbed(folder: Path, settings: Settings = HERE) -> dict[str, bytes]:
+    """What a build that nobody disturbs publishes."""
+    place = folder / "undisturbed"
+    place.mkdir()
+    build(place, settings)
+    return bytes_of(place / "out")
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder and its content."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def reader_sees(out: Path, wanted: dict[str, bytes]) -> str:
+    """What a reader of a first build may see after a kill: nothing, or all of it."""
+    if not out.exists() or bytes_of(out) == wanted:
+        return ""
+    return "a reader sees a mix"
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """What attempts have left behind."""
+    found = [*folder.glob("work/attempts/*"), *folder.glob("work/publish-*")]
+    return [*found, *(path for path in folder.rglob(".*") if path.is_file())]
+
+
+def _until_done(folder: Path, settings: Settings, rng: random.Random) -> int:
+    """Build and kill until a run ends well; how many were killed."""
+    folder.mkdir()
+    kills, longest = 0, 6.0 if settings.actors else 1.6
+    while True:
+        process = _start(folder, settings)
+        try:
+            code = process.wait(timeout=rng.uniform(0.2, longest))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            kills, longest = kills + 1, longest * 1.1
+            continue
+        assert code == 0, f"a run ended with {code}"
+        return kills
+
+
+def _start(folder: Path, settings: Settings) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        command(folder, settings), stderr=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+def _after_workers(code: int | None, folder: Path, wanted: dict[str, bytes]) -> str:
+    if code != 0:
+        return f"the run ended with {code}"
+    if bytes_of(folder / "out") != wanted:
+        return "other bytes"
+    left = leftovers(folder)
+    return f"left behind: {left[0].name}" if left else ""
+
+
+def _workers_of(process: Any) -> list[Any]:
+    """The actors' processes below one that may be gone."""
+    import psutil
+
+    try:
+        children = process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    return [child for child in children if "ShardActor" in _title(child)]
+
+
+def _title(process: Any) -> str:
+    import psutil
+
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""

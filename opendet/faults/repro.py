@@ -1,0 +1,101 @@
+"""`dvc repro` killed at random, with every process that it began."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from opendet.faults.killed import bytes_of
+from opendet.faults.rows import Effort, Shown, Tally
+from opendet.faults.toy_build import ONCE, SHARD_SAMPLES
+
+STAGES = ("first", "second")
+PROJECT = """
+stages:
+  first:
+    cmd: mkdir -p first && python -m opendet.faults.toy_build first --seconds 0.05
+    outs: [first/out]
+  second:
+    cmd: mkdir -p second && python -m opendet.faults.toy_build second --seconds 0.05
+    deps: [first/out]
+    outs: [second/out]
+"""
+KILLS_A_TRY = 4
+
+
+def killed_repros(effort: Effort) -> Shown:
+    """Kill `dvc repro` of a project of two stages until a run of it ends well."""
+    if shutil.which("dvc", path=_path()) is None:
+        return Shown(0, 0, "", unmeasured="dvc is not installed: pip install dvc")
+    whole = _project(effort.folder / "undisturbed")
+    assert _repro(whole).wait() == 0, "the undisturbed run must end well"
+    lock, wanted = (whole / "dvc.lock").read_bytes(), _outputs(whole)
+    tally, kills, again = Tally(), 0, 0
+    budget = max(2, round(50 * effort.share))
+    for number in effort.tries(50, least=1):
+        if kills >= budget:
+            break
+        project = _project(effort.folder / str(number))
+        own = _until_done(project, random.Random(number))
+        seen = sum(_redone(project / stage) for stage in STAGES)
+        kills, again = kills + own, again + seen
+        problem = "" if (project / "dvc.lock").read_bytes() == lock else "another dvc.lock"
+        problem = problem or ("" if _outputs(project) == wanted else "other bytes")
+        if seen > own * SHARD_SAMPLES:
+            problem = f"{seen} samples redone for {own} kills"
+        tally.add(f"try {number}: {problem}" if problem else "")
+        shutil.rmtree(project)
+    return tally.shown(f"{kills} kills; {again} samples seen again, {SHARD_SAMPLES} are a shard")
+
+
+def _project(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "dvc.yaml").write_text(PROJECT)
+    subprocess.run(["dvc", "init", "--no-scm", "-q"], cwd=folder, env=_environment(), check=True)
+    return folder
+
+
+def _until_done(project: Path, rng: random.Random) -> int:
+    kills = 0
+    while True:
+        process = _repro(project)
+        try:
+            code = process.wait(timeout=rng.uniform(0.5, 6.0) if kills < KILLS_A_TRY else None)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+            continue
+        assert code == 0, f"dvc repro ended with {code}"
+        return kills
+
+
+def _repro(project: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        ["dvc", "repro", "-q"],
+        cwd=project,
+        env=_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _redone(stage: Path) -> int:
+    """How many more samples were seen than an undisturbed run sees."""
+    return len((stage / "calls").read_text().splitlines()) - ONCE
+
+
+def _outputs(project: Path) -> dict[str, bytes]:
+    return {f"{s}/{n}": c for s in STAGES for n, c in bytes_of(project / s / "out").items()}
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PATH": _path(), "DVC_NO_ANALYTICS": "1"}
+
+
+def _path() -> str:
+    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

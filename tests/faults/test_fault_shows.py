@@ -1,0 +1,115 @@
+"""The suite's own tries: each must be able to tell a system that breaks from one that does not."""
+
+import random
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from opendet.faults import damaged, failed_calls, killed, trained
+from opendet.faults.bombs import write_bomb
+from opendet.faults.evaluated import random_sets
+from opendet.faults.killed import bytes_of, leftovers, reader_sees
+from opendet.faults.poisoned import raising_samples
+from opendet.faults.rows import Effort
+from opendet.faults.syscalls import WITHOUT, Ended, failing, killed_at, missing, steps_of
+from opendet.faults.toy_build import ONCE, Settings, build
+from opendet.faults.toy_shards import write_toy_shards
+from opendet.sources.images import BadImageError, inspect_image
+from opendet.train import checkpoint
+
+needs_strace = pytest.mark.skipif(bool(missing()), reason=WITHOUT)
+WRITES = "open({!r}, 'wb').write(b'x'); import os; os.rename({!r}, {!r})"
+
+
+@pytest.mark.parametrize("kind", damaged.KINDS)
+def test_damage_of_each_kind_is_noticed_and_wholeness_is_not(tmp_path: Path, kind: str) -> None:
+    names = write_toy_shards(tmp_path / "shards", shards=2, each=3)
+    assert not damaged.reader_notices(tmp_path / "shards")
+    assert not damaged.webdataset_notices(tmp_path / "shards", names)
+    before = bytes_of(tmp_path / "shards")
+    damaged.damage(tmp_path / "shards", kind, random.Random(1))
+    assert bytes_of(tmp_path / "shards") != before
+    assert damaged.reader_notices(tmp_path / "shards")
+
+
+def test_short_rows_hold(tmp_path: Path) -> None:
+    for number, show in enumerate((damaged.damaged_shards, raising_samples, random_sets)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        shown = show(Effort(folder, share=0.01))
+        assert shown.holds, shown.problems
+
+
+def test_a_toy_build_ends_whole_and_counts_what_it_looked_at(tmp_path: Path) -> None:
+    build(tmp_path, Settings())
+    assert len((tmp_path / "calls").read_text().splitlines()) == ONCE
+    wanted = bytes_of(tmp_path / "out")
+    assert leftovers(tmp_path) == []
+    assert reader_sees(tmp_path / "out", wanted) == ""
+    assert reader_sees(tmp_path / "nowhere", wanted) == ""
+    (tmp_path / "out" / "b-000001.parquet").unlink()
+    assert reader_sees(tmp_path / "out", wanted) == "a reader sees a mix"
+    (tmp_path / "work" / "attempts" / "b-1").mkdir(parents=True)
+    assert [path.name for path in leftovers(tmp_path)] == ["b-1"]
+
+
+@pytest.mark.parametrize(
+    ("ended", "whole", "problem"),
+    [
+        (Ended(1, "caption: 2 of 2 shards to do\n[Errno 28] No space left\n"), False, ""),
+        (Ended(0, ""), True, ""),
+        (Ended(0, ""), False, "ended well without its output"),
+        (Ended(-6, ""), False, "ended by signal 6"),
+        (Ended(1, "Traceback\nOSError: x\n"), False, "said 2 lines: ['OSError: x']"),
+    ],
+)
+def test_how_a_run_may_end(ended: Ended, whole: bool, problem: str) -> None:
+    assert failed_calls._of_end(ended, whole=whole) == problem
+
+
+@needs_strace
+def test_a_chosen_call_fails_or_kills(tmp_path: Path) -> None:
+    folder = tmp_path / "written"
+    folder.mkdir()
+    one, two = str(folder / "one"), str(folder / "two")
+    command = [sys.executable, "-c", WRITES.format(one, one, two)]
+    steps = steps_of(command, folder, {})
+    assert [step.call for step in steps] == ["openat", "write", "close", "rename"]
+    shutil.rmtree(folder)
+    folder.mkdir()
+    ended = failing(command, steps[-1], "ENOSPC", {})
+    assert ended.code == 1
+    assert "No space left" in ended.said
+    assert [path.name for path in folder.iterdir()] == ["one"]
+    assert killed_at(command, steps[1], {}).code != 0
+    assert (folder / "one").read_bytes() == b""
+
+
+def test_without_strace_nothing_is_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(killed, "missing", lambda: WITHOUT)
+    shown = killed.commit_kills(Effort(tmp_path))
+    assert not shown.holds
+    assert shown.unmeasured == WITHOUT
+
+
+def test_a_checkpoint_that_was_lost_or_mixed_is_a_problem(tmp_path: Path) -> None:
+    import torch
+
+    assert trained.wrong_of_latest(tmp_path / "none", 0) == ""
+    assert trained.wrong_of_latest(tmp_path / "none", 2) == "step 2 was saved and nothing loads"
+    tensors = {"model.a": torch.full((3,), 4.0), "model.b": torch.full((3,), 4.0)}
+    checkpoint.save(tmp_path, checkpoint.Checkpoint(4, tensors, {}), keep=2)
+    assert trained.wrong_of_latest(tmp_path, 4) == ""
+    assert trained.wrong_of_latest(tmp_path, 5) == "step 4 loads and step 5 was saved"
+    tensors["model.b"][1] = 3.0
+    checkpoint.save(tmp_path, checkpoint.Checkpoint(4, tensors, {}), keep=2)
+    assert trained.wrong_of_latest(tmp_path, 4) == "a mix of two steps loads"
+
+
+def test_a_bomb_is_small_as_a_file(tmp_path: Path) -> None:
+    content = write_bomb(tmp_path / "bomb", "PNG", 7_100).read_bytes()
+    assert len(content) < 100_000
+    with pytest.raises(BadImageError, match="too many pixels"):
+        inspect_image(content)
