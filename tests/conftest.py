@@ -1,6 +1,7 @@
 """What every test stands on: no network, one thread, the shared data where there is some."""
 
 import os
+import signal
 from pathlib import Path
 
 os.environ.update(
@@ -22,6 +23,10 @@ from hypothesis import settings
 torch.set_num_threads(1)
 settings.register_profile("open-det", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("open-det")
+
+# A job in the background ignores Ctrl-C, and so would each process that a test begins.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 

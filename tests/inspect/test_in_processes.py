@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -58,5 +59,6 @@ def test_ctrl_c_ends_processes_that_only_begin_without_a_word_of_theirs(tmp_path
         os.killpg(process.pid, signal.SIGINT)
         assert process.communicate(timeout=30) == ("ended\n", "")
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):  # none is left where all went well
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
