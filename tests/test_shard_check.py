@@ -3,7 +3,6 @@
 import json
 import random
 import shutil
-import tarfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -11,55 +10,9 @@ from pathlib import Path
 import pytest
 import shard_world as world
 
+from opendet.faults.damaged import KINDS, damage, reader_notices, webdataset_notices
 from opendet.shard_check import verify_shards
-from opendet.shard_set import ShardSet
 from opendet.shards import write_shard
-
-KINDS = ("flip", "cut", "cut at a member", "swap", "missing")
-
-
-def mutate(folder: Path, kind: str, rng: random.Random) -> None:
-    """Damage the shards of a folder in one way; every mutation changes something."""
-    tars = sorted(folder.glob("*.tar"))
-    tar = rng.choice(tars)
-    content = bytearray(tar.read_bytes())
-    match kind:
-        case "flip":
-            content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
-            tar.write_bytes(content)
-        case "cut":
-            tar.write_bytes(content[: rng.randrange(len(content))])
-        case "cut at a member":
-            with tarfile.open(tar) as opened:
-                starts = [member.offset for member in opened]
-            tar.write_bytes(content[: rng.choice(starts)])
-        case "swap":
-            other = rng.choice([path for path in tars if path != tar])
-            tar.write_bytes(other.read_bytes())
-            other.write_bytes(content)
-        case "missing":
-            tar.unlink()
-
-
-def reader_notices(folder: Path) -> bool:
-    try:
-        shards = ShardSet.open(folder)
-        for index in range(len(shards)):
-            shards.sample(index)
-    except ValueError as error:
-        return "\n" not in str(error)  # only a line that a person can read counts
-    return False
-
-
-def webdataset_notices(folder: Path, names: list[str]) -> bool:
-    import webdataset
-
-    try:
-        for _ in webdataset.WebDataset([str(folder / n) for n in names], shardshuffle=False):
-            pass
-    except Exception:  # whatever it is, it is noticed
-        return True
-    return False
 
 
 def count_found(tmp_path: Path, count: int, *, compare: bool) -> Counter[str]:
@@ -73,7 +26,7 @@ def count_found(tmp_path: Path, count: int, *, compare: bool) -> Counter[str]:
         broken = tmp_path / "broken"
         shutil.copytree(whole, broken)
         kind = KINDS[number % len(KINDS)]
-        mutate(broken, kind, random.Random(number))
+        damage(broken, kind, random.Random(number))
         found[f"{kind}: verify"] += bool(verify_shards(broken))
         found[f"{kind}: reader"] += reader_notices(broken)
         found[f"{kind}: webdataset"] += compare and webdataset_notices(broken, names)
@@ -120,7 +73,7 @@ def test_surplus_and_missing_files(tmp_path: Path) -> None:
 def test_two_shards_may_be_damaged(tmp_path: Path) -> None:
     out = tmp_path / "out"
     world.small_build(out)
-    mutate(out, "swap", random.Random(0))
+    damage(out, "swap", random.Random(0))
     assert len(verify_shards(out)) == 2
 
 

@@ -116,6 +116,6 @@ def _json_of(path: Path) -> dict[str, Any]:
         return {}
     try:
         told = json.loads(path.read_bytes())
-    except ValueError:
+    except ValueError:  # a file that nobody can read says nothing: the licence is unknown
         return {}
     return told if isinstance(told, dict) else {}

@@ -23,6 +23,21 @@ from opendet.train.run import train
 
 STEPS = 12
 WIDTH = 32
+NAMER = NamerConfig(t5="tiny", beams=2, tiny_width=WIDTH, tiny_feedforward=32, tiny_layers=1)
+DETECTOR = DetectorConfig(
+    backbone=BackboneConfig(name="tiny", tiny_channels=(8, 16, 16, 16)),
+    width=32,
+    encoder_layers=1,
+    cross_layers=1,
+    self_layers=2,
+    heads=4,
+    points=2,
+    feedforward=32,
+    queries=12,
+    queries_min=3,
+    denoising_pairs=4,
+    distiller_hidden=32,
+)
 RECIPE = Recipe(
     train=TrainConfig(
         steps=STEPS,
@@ -41,22 +56,8 @@ RECIPE = Recipe(
         crop_edges=(36,),
         crop_sides=(24, 36),
     ),
-    detector=DetectorConfig(
-        backbone=BackboneConfig(name="tiny", tiny_channels=(8, 16, 16, 16)),
-        width=32,
-        encoder_layers=1,
-        cross_layers=1,
-        self_layers=2,
-        heads=4,
-        points=2,
-        feedforward=32,
-        queries=12,
-        queries_min=3,
-        denoising_pairs=4,
-        distiller_hidden=32,
-        dropout=0.1,
-    ),
-    namer=NamerConfig(t5="tiny", beams=2, tiny_width=WIDTH, tiny_feedforward=32, tiny_layers=1),
+    detector=DETECTOR.model_copy(update={"dropout": 0.1}),
+    namer=NAMER,
     objective=ObjectiveConfig(),
 )
 

@@ -1,8 +1,7 @@
 """A list of names with their text vectors: made by a text tower once, read without one.
 
-On disk it is a safetensors file: `vectors` (C, D_t), and in its header, as JSON under `vocabulary`,
-the names, the tower's revision and the text that stood for a name. C names, D_t width of the
-tower's vectors.
+`opendet.model.vocabulary_file` says how it lies on the disk. C names, D_t width of the tower's
+vectors.
 """
 
 from collections.abc import Sequence
@@ -11,15 +10,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
 from opendet.files import write_durably
-from opendet.section import Section
-
-NOTE = "vocabulary"
+from opendet.model.vocabulary_file import NOTE, Told, read_vocabulary_file, rows_of
 
 
 class TextTower(Protocol):
@@ -54,22 +50,9 @@ class Vocabulary:
         one line, where one is missing."""
         if not names:
             return self
-        rows = {name: row for row, name in enumerate(self.names)}
-        if absent := [name for name in names if name not in rows]:
-            raise ValueError(
-                f"names: the vocabulary lacks {', '.join(map(repr, absent[:3]))} ({len(absent)} of "
-                f"{len(names)}): write it anew with `opendet vocabulary`"
-            )
-        wanted = tuple(dict.fromkeys(names))
-        return Vocabulary(
-            wanted, self.vectors[[rows[name] for name in wanted]], self.tower, self.template
-        )
-
-
-class _Told(Section):
-    names: tuple[str, ...]
-    tower: str
-    template: str
+        rows = rows_of(names, self.names)
+        wanted = tuple(self.names[row] for row in rows)
+        return Vocabulary(wanted, self.vectors[rows], self.tower, self.template)
 
 
 def encode_vocabulary(names: Sequence[str], tower: TextTower, template: str) -> Vocabulary:
@@ -84,7 +67,7 @@ def encode_vocabulary(names: Sequence[str], tower: TextTower, template: str) -> 
 
 def write_vocabulary(path: Path, vocabulary: Vocabulary) -> None:
     """Replace the file in one step; equal vocabularies give equal bytes."""
-    told = _Told(
+    told = Told(
         names=vocabulary.names, tower=vocabulary.tower, template=vocabulary.template
     ).model_dump_json()
     # one note, for the library writes several in any order
@@ -93,30 +76,5 @@ def write_vocabulary(path: Path, vocabulary: Vocabulary) -> None:
 
 def read_vocabulary(path: Path) -> Vocabulary:
     """Raises ValueError, in one line, for a file that is no whole vocabulary."""
-    if not path.is_file():
-        raise ValueError(f"there is no vocabulary {path}: write it with `opendet vocabulary`")
-    try:
-        with safe_open(path, framework="pt") as file:
-            told = _Told.model_validate_json((file.metadata() or {})[NOTE])
-            vectors = file.get_tensor("vectors").float()
-        found = Vocabulary(told.names, vectors, told.tower, told.template)
-        _require_whole(found)
-    except (SafetensorError, OSError, LookupError, ValueError) as error:
-        reason = " ".join(str(error).split())[:150]
-        raise ValueError(
-            f"{path} is no vocabulary ({reason}): write it with `opendet vocabulary`"
-        ) from error
-    return found
-
-
-def _require_whole(found: Vocabulary) -> None:
-    names, vectors = found.names, found.vectors
-    if not names or not all(names):
-        raise ValueError("a name is missing")
-    if len(set(names)) < len(names):
-        raise ValueError("a name is there twice")
-    if vectors.shape != (len(names), vectors.shape[-1]):
-        raise ValueError(f"{len(names)} names have vectors of shape {tuple(vectors.shape)}")
-    lengths = vectors.norm(dim=1)
-    if not torch.allclose(lengths, torch.ones_like(lengths), atol=0.01):
-        raise ValueError("a row is no unit vector")
+    told, vectors = read_vocabulary_file(path)
+    return Vocabulary(told.names, torch.from_numpy(vectors), told.tower, told.template)

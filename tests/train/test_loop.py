@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from kills import kill_until_done
 from torch import Tensor
 from toy_training import (
     HERE,
@@ -23,6 +22,7 @@ from toy_training import (
 )
 
 from opendet.data.batch import Batch
+from opendet.faults.trained import kill_until_done
 from opendet.train import checkpoint
 from opendet.train.checkpoint import load_latest
 from opendet.train.config import TrainConfig

@@ -16,11 +16,12 @@ import shard_world
 import torch
 from ranks import together
 from safetensors.torch import load_file
-from trainee import RECIPE, WIDTH, HashTower, publish_even_shards
+from trainee import RECIPE, HashTower, publish_even_shards
 
 from opendet.curate.embed import EmbeddedRecord
 from opendet.curate.vectors import write_vectors
 from opendet.data.config import MixtureSource
+from opendet.faults.toy_training import WIDTH
 from opendet.manifest import FileStamp, Manifest, PartCommit, ShardName, write_manifest
 from opendet.model.no_namer import NoNamer
 from opendet.shard_set import ShardSet

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import shard_world
 import torch
-from kills import kill_until_done
 from safetensors.torch import load_file
 from trainee import RECIPE, HashTower, changed, publish_shards, run
 
 from opendet.data.config import MixtureSource
+from opendet.faults.trained import kill_until_done
 from opendet.files import BusyError, exclusive_lock
 from opendet.model.tiny_t5 import build_tiny_t5, train_tokenizer
 from opendet.sample import Sample
