@@ -1,11 +1,13 @@
 # make demo   set up, build the demo's data, train, evaluate, and write the report
 # make test   set up and run the tests; make slow runs the long ones
+# make coverage  branch coverage of what writes, commits and reads shards (at least 95 %)
 # make check  lint, format and types
 # make reference  write docs/reference anew from the code
 # make repro  rebuild whatever changed, for the build that params.yaml chooses
 # make bench  run all benches (BENCH=name runs one or a group; MINUTES=30 stops between units;
 #               RUNS=folder trains again what docs/runs holds)
 # make faults show that faults do no harm (FAULTS="R1 R3" some; SHORT=--short a tenth of the tries)
+# make soak   two hours of builds, kills, reads and trainings: memory, files, descriptors flat?
 # make clean  remove what builds made (DVC's cache stays)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -14,10 +16,10 @@ READY := $(VENV)/.opendet-ready
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 FOLDER := datasets/$(shell sed -n 's/^build: *//p' params.yaml)
 
-.PHONY: demo test check reference repro slow bench faults clean
+.PHONY: demo test check coverage reference repro slow bench faults soak clean
 
 # Nothing of these comes from a hub; a build of yours may.
-demo test slow bench faults: export HF_HUB_OFFLINE := 1
+demo test slow bench faults soak: export HF_HUB_OFFLINE := 1
 
 demo: repro
 	@$(RUN) dvc metrics show --json $(FOLDER)/metrics/filter.json $(FOLDER)/metrics/evaluate.json \
@@ -40,6 +42,12 @@ bench: $(READY)
 faults: $(READY)
 	$(RUN) python -m opendet.faults $(FAULTS) $(SHORT)
 
+soak: $(READY)
+	$(RUN) python -m opendet.faults.soak $(if $(MINUTES),--minutes $(MINUTES))
+
+coverage: $(READY)
+	$(RUN) pytest -m "not slow and not gpu" --cov --cov-report=term tests/test_*.py tests/curate tests/data
+
 check: $(READY)
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
@@ -55,5 +63,5 @@ clean:
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,logging,onnx,ray-train,supervision,video]"
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,logging,onnx,ray-train,s3,supervision,video]"
 	touch $@

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from opendet.record import Record
 from opendet.sample import Sample
@@ -35,6 +35,12 @@ from opendet.shards import (
 
 _INDEX_HEAD = re.compile(r"v1\.2 (\d{1,9})")
 _NUMBER = re.compile(r"\d{1,18}")
+
+
+class Opened(Protocol):
+    """A file that is open for reading: a Python file, or a bare descriptor with an owner."""
+
+    def fileno(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +82,37 @@ def read_index(path: Path) -> list[Entry]:
     return entries
 
 
-def read_record(file: BinaryIO, entry: Entry, *, where: str) -> Record:
+def read_record(file: Opened, entry: Entry, *, where: str) -> Record:
     """The record of an entry. Raises ValueError, naming `where`, if it is not one of this key."""
+    return record_of(entry, read_member(file, entry.record, where=where), where=where)
+
+
+def read_sample(file: Opened, entry: Entry, *, where: str) -> Sample:
+    """A sample with `content`, by two reads at its offsets in an open shard.
+
+    Raises ValueError, naming `where`, if record and image do not belong together.
+    """
+    text, image = (read_member(file, member, where=where) for member in (entry.record, entry.image))
+    sample = sample_of(entry, image, text, where=where)
+    check_sample(sample, where=where)
+    return sample
+
+
+def read_member(file: Opened, member: Member, *, where: str) -> bytes:
+    """A member's own bytes. Raises ValueError, naming `where`, if the file ends before they do."""
+    # pread: no shared file position, so threads and forked workers may share an open shard.
+    content = os.pread(file.fileno(), member.size, member.offset)
+    if len(content) != member.size:
+        raise ValueError(f"{where}: {member.name} is cut off")
+    return content
+
+
+def record_of(entry: Entry, text: bytes, *, where: str) -> Record:
+    """The record that an entry's bytes spell. Raises ValueError, naming `where`, if it is not one
+    of this key."""
     name = f"{where}: {entry.record.name}"
     try:
-        record = record_from_json(_content(file, entry.record, where), where=name)
+        record = record_from_json(text, where=name)
     except RecursionError as error:
         raise ValueError(f"{name} is nested too deep for a record") from error
     if record.key != entry.key:
@@ -88,17 +120,13 @@ def read_record(file: BinaryIO, entry: Entry, *, where: str) -> Record:
     return record
 
 
-def read_sample(file: BinaryIO, entry: Entry, *, where: str) -> Sample:
-    """A sample with `content`, by two reads at its offsets in an open shard.
-
-    Raises ValueError, naming `where`, if record and image do not belong together.
-    """
-    record = read_record(file, entry, where=where)
+def sample_of(entry: Entry, image: bytes, text: bytes, *, where: str) -> Sample:
+    """The sample of an entry's bytes, the image taken as it is. Raises ValueError, naming `where`,
+    if the record is not one of this key and of this kind of image."""
+    record = record_of(entry, text, where=where)
     if entry.image.extension.replace("jpeg", "jpg") != record.format:
         raise ValueError(f"{where}: {entry.image.name} is a {record.format!r} in its record")
-    sample = Sample(record, content=_content(file, entry.image, where))
-    check_sample(sample, where=where)
-    return sample
+    return Sample(record, content=image)
 
 
 def _open(path: Path) -> BinaryIO:
@@ -106,14 +134,6 @@ def _open(path: Path) -> BinaryIO:
         return path.open("rb")
     except FileNotFoundError as error:
         raise ValueError(f"{path} is missing: restore it, or build the stage again") from error
-
-
-def _content(file: BinaryIO, member: Member, where: str) -> bytes:
-    # pread: no shared file position, so threads and forked workers may share an open shard.
-    content = os.pread(file.fileno(), member.size, member.offset)
-    if len(content) != member.size:
-        raise ValueError(f"{where}: {member.name} is cut off")
-    return content
 
 
 def _members(path: Path) -> Iterator[Member]:

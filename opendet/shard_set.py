@@ -1,24 +1,44 @@
 """A folder of shards as one sequence of samples: it follows the manifest and believes no file.
 
-Opening hashes every file of the chosen parts once and compares it with the manifest; after that
-any sample is two reads at known offsets, in every epoch and in every worker.
+Opening hashes every file of the chosen parts once, several at a time, and compares it with the
+manifest; after that any sample is two reads at known offsets, in every epoch and in every worker.
+
+No damaged byte is handed out. While a shard's sha256 is taken, a fast hash (xxh3, 64 bits) of each
+image and of each record is noted; every read is compared with its note. So what comes out are the
+bytes that the manifest names, whatever happened to the disk since.
 """
 
+import hashlib
+import os
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
+from opendet.curate.ordered_map import map_on_threads
 from opendet.files import sha256_of
 from opendet.manifest import FileStamp, PartCommit, read_manifest
 from opendet.record import Record
 from opendet.sample import Sample
-from opendet.shard_reader import Entry, read_index, read_record, read_sample
-from opendet.shards import Member
+from opendet.shard_reader import (
+    Entry,
+    Opened,
+    read_index,
+    read_member,
+    record_of,
+    sample_of,
+)
+from opendet.shards import KEY, Member
+
+OPEN_SHARDS = 128
+"""Open at a time, in each process: a system allows some thousand descriptors, often 1024."""
+_CHUNK = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +55,8 @@ class Shard:
     by its reference count."""
     spans: NDArray[np.int64]
     """(n, 4): offset and size of the image, offset and size of the record, in bytes."""
+    notes: NDArray[np.uint64]
+    """(n, 2): xxh3 of the image and of the record, as they were when the sha256 was right."""
 
     def entry(self, place: int) -> Entry:
         key = self.keys[place].decode()
@@ -44,15 +66,28 @@ class Shard:
             Member(key, "json", record_offset, record_size),
         )
 
-    def open(self) -> BinaryIO:
-        """Open the tar file. Raises ValueError if it is no longer the file that was verified."""
+    def require_unchanged(self) -> None:
+        """Raises ValueError if the tar file is no longer the one that was verified."""
         try:
             now = self.path.stat()
         except FileNotFoundError as error:
             raise ValueError(f"{self.path} went away while it was in use") from error
         if (now.st_size, now.st_mtime_ns) != (self.bytes, self.mtime_ns):
             raise ValueError(f"{self.path} was changed while it was in use: start again")
-        return self.path.open("rb")
+
+
+class _Descriptor:
+    """An open file that is closed when the last one who reads it is done with it."""
+
+    def __init__(self, path: Path) -> None:
+        self._number = os.open(path, os.O_RDONLY)
+
+    def fileno(self) -> int:
+        return self._number
+
+    def __del__(self) -> None:
+        if hasattr(self, "_number"):
+            os.close(self._number)
 
 
 class ShardSet:
@@ -61,6 +96,10 @@ class ShardSet:
     def __init__(self, shards: tuple[Shard, ...]) -> None:
         self.shards = shards
         self._ends = list(accumulate(len(shard.keys) for shard in shards))
+        self._opened = lru_cache(OPEN_SHARDS)(lambda number: _Descriptor(shards[number].path))
+
+    def __reduce__(self) -> tuple[type["ShardSet"], tuple[tuple[Shard, ...]]]:
+        return ShardSet, (self.shards,)  # a descriptor means nothing to another process
 
     @classmethod
     def open(cls, folder: Path, *, split: str | None = None) -> "ShardSet":
@@ -73,7 +112,8 @@ class ShardSet:
         parts = manifest.parts if split is None else manifest.of_split(split)
         if not parts:
             raise ValueError(f"{folder} has no shard of the split {split!r}: see its manifest.json")
-        shards = tuple(_verified(folder, part) for part in parts)
+        threads = len(os.sched_getaffinity(0))
+        shards = tuple(map_on_threads(partial(_verified, folder), parts, threads=threads))
         keys = np.concatenate([shard.keys for shard in shards])
         unique, counts = np.unique(keys, return_counts=True)
         if len(unique) < len(keys):
@@ -90,54 +130,57 @@ class ShardSet:
 
     def sample(self, index: int) -> Sample:
         """Sample `index`, 0 <= index < len(self), with `content`. Raises ValueError on damage."""
-        shard, place = self._locate(index)
-        with shard.open() as file:
-            return read_sample(file, shard.entry(place), where=str(shard.path))
+        shard, place, file = self._reach(index)
+        entry, notes = shard.entry(place), shard.notes[place]
+        image = _undamaged(shard, file, entry.image, notes[0])
+        text = _undamaged(shard, file, entry.record, notes[1])
+        return sample_of(entry, image, text, where=str(shard.path))
 
     def record(self, index: int) -> Record:
         """The record of sample `index` alone."""
-        shard, place = self._locate(index)
-        with shard.open() as file:
-            return read_record(file, shard.entry(place), where=str(shard.path))
+        shard, place, file = self._reach(index)
+        entry = shard.entry(place)
+        text = _undamaged(shard, file, entry.record, shard.notes[place, 1])
+        return record_of(entry, text, where=str(shard.path))
 
-    def _locate(self, index: int) -> tuple[Shard, int]:
+    def _reach(self, index: int) -> tuple[Shard, int, Opened]:
+        """The shard of a sample, its place there, and the shard's open file."""
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         number = bisect_right(self._ends, index)
-        start = self._ends[number - 1] if number else 0
-        return self.shards[number], index - start
+        shard = self.shards[number]
+        shard.require_unchanged()
+        return shard, index - (self._ends[number - 1] if number else 0), self._opened(number)
 
 
 def check_file(path: Path, stamp: FileStamp) -> None:
     """Raises ValueError, in one line, if the file is not what its stamp says."""
-    if not path.is_file():
-        raise ValueError(f"{path} is missing: restore it, or build the stage again")
-    size = path.stat().st_size
-    if size != stamp.bytes:
-        raise ValueError(f"{path} is damaged: {size} bytes instead of {stamp.bytes}")
-    if sha256_of(path) != stamp.sha256:
-        raise ValueError(f"{path} is damaged: its sha256 is not the manifest's")
+    _check_size(path, stamp)
+    _check_sha256(path, stamp, sha256_of(path))
 
 
 def part_files(part: PartCommit) -> dict[str, FileStamp]:
     """The files of a shard's part. Raises ValueError if there is anything but a tar and its idx."""
     expected = {f"{part.shard.name}.tar", f"{part.shard.name}.idx"}
-    if set(part.files) != expected or any(Path(name).name != name for name in expected):
+    if set(part.files) != expected or not KEY.fullmatch(part.shard.name):
         raise ValueError(f"{part.shard.name[:120]!r} is no part of packed shards: its files differ")
     return part.files
 
 
 def _verified(folder: Path, part: PartCommit) -> Shard:
     path = folder / f"{part.shard.name}.tar"
+    index = path.with_suffix(".idx")
     files = part_files(part)
-    # Looked at before it is hashed: a change in between shows as a newer time at the first read.
-    before = path.stat() if path.is_file() else None
-    for name, stamp in files.items():
-        check_file(folder / name, stamp)
-    assert before is not None
-    entries = read_index(path.with_suffix(".idx"))
+    _check_size(path, files[path.name])
+    check_file(index, files[index.name])
+    entries = read_index(index)
     if len(entries) != part.samples_out:
         raise ValueError(f"{path}: {len(entries)} samples, the manifest says {part.samples_out}")
+    file = _Descriptor(path)
+    # Looked at before it is hashed: a change in between shows as a newer time at the first read.
+    before = os.fstat(file.fileno())
+    digest, notes = _hashed(path, file, before.st_size, entries)
+    _check_sha256(path, files[path.name], digest)
     spans = [
         (e.image.offset, e.image.size, e.record.offset, e.record.size) for e in entries
     ]  # fmt: skip
@@ -148,4 +191,58 @@ def _verified(folder: Path, part: PartCommit) -> Shard:
         tuple(entry.image.extension for entry in entries),
         np.array([entry.key for entry in entries], dtype=np.bytes_),
         np.array(spans, dtype=np.int64).reshape(-1, 4),
+        np.array(notes, dtype=np.uint64).reshape(-1, 2),
     )
+
+
+def _hashed(
+    path: Path, file: Opened, size: int, entries: list[Entry]
+) -> tuple[str, list[tuple[int, int]]]:
+    """The sha256 of a tar file, and of each sample the notes of image and record, from one reading.
+
+    Raises ValueError for members that overlap: no byte is read twice.
+    """
+    sha256, notes, position = hashlib.sha256(), {}, 0
+    members = (member for entry in entries for member in (entry.image, entry.record))
+    for member in sorted(members, key=lambda member: member.offset):
+        if member.offset < position:
+            raise ValueError(f"{path}: its .idx lets members overlap at {member.name}")
+        _feed(sha256.update, file, position, member.offset)
+        content = read_member(file, member, where=str(path))
+        sha256.update(content)
+        notes[member.name] = _note(content)
+        position = member.offset + member.size
+    _feed(sha256.update, file, position, size)
+    return sha256.hexdigest(), [(notes[e.image.name], notes[e.record.name]) for e in entries]
+
+
+def _feed(update: Callable[[bytes], None], file: Opened, start: int, end: int) -> None:
+    """The bytes of [start, end): headers, padding, or whatever the index does not tell of."""
+    while start < end and (chunk := os.pread(file.fileno(), min(end - start, _CHUNK), start)):
+        update(chunk)
+        start += len(chunk)
+
+
+def _undamaged(shard: Shard, file: Opened, member: Member, note: np.uint64) -> bytes:
+    """The bytes of a member. Raises ValueError if they are not those that were verified."""
+    content = read_member(file, member, where=str(shard.path))
+    if _note(content) != note:
+        raise ValueError(f"{shard.path}: {member.name} was damaged after it had been verified")
+    return content
+
+
+def _note(content: bytes) -> int:
+    return xxhash.xxh3_64_intdigest(content)
+
+
+def _check_size(path: Path, stamp: FileStamp) -> None:
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: restore it, or build the stage again")
+    size = path.stat().st_size
+    if size != stamp.bytes:
+        raise ValueError(f"{path} is damaged: {size} bytes instead of {stamp.bytes}")
+
+
+def _check_sha256(path: Path, stamp: FileStamp, sha256: str) -> None:
+    if sha256 != stamp.sha256:
+        raise ValueError(f"{path} is damaged: its sha256 is not the manifest's")

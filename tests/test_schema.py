@@ -1,7 +1,8 @@
 """Records survive the disk exactly."""
 
 import json
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 
 from opendet.record import Mask, NameJudgement, Phrase, Provenance, Record, Region, Turn
 from opendet.schema import (
+    SCHEMA_VERSION,
+    _as_judged,
     read_records,
     record_from_json,
     record_to_json,
@@ -85,6 +88,46 @@ def test_table_round_trip_is_exact(some: list[Record]) -> None:
 @given(records)
 def test_json_round_trip_is_exact(record: Record) -> None:
     assert record_from_json(record_to_json(record)) == record
+
+
+@given(records)
+def test_json_is_what_the_standard_library_writes(record: Record) -> None:
+    fields = {"record_version": SCHEMA_VERSION, **asdict(record)}
+    assert record_to_json(record) == json.dumps(fields, sort_keys=True, ensure_ascii=False)
+
+
+ODD_VALUES: st.SearchStrategy[object] = st.sampled_from(
+    [None, True, 0, -1, 1.0, 2.5, 2**70, "3", "", [], [1], {}, float("nan"), float("inf")]
+)
+
+
+@given(records, st.data())
+def test_the_fast_reader_says_what_pydantic_says(record: Record, data: st.DataObject) -> None:
+    """Of a record in which one value was changed for another, or left out, or repeated."""
+    fields = json.loads(record_to_json(record))
+    inner = fields["regions"] + fields["phrases"]
+    where = data.draw(st.sampled_from([fields, *inner]))
+    name = data.draw(st.sampled_from(sorted(where)))
+    where[name] = data.draw(ODD_VALUES)
+    if data.draw(st.booleans()):
+        del where[name]
+    text = json.dumps(fields)
+    assert outcome(record_from_json, text) == outcome(_as_judged, text)
+
+
+@pytest.mark.parametrize(
+    "inside", ['"\\ud800"', '"\xff"', "1e999", "[" * 100_000, "NaN", "01", '"a\x01"', "1 2"]
+)
+def test_odd_json_is_pydantic_s_to_judge(inside: str) -> None:
+    text = record_to_json(PLAIN).replace('"format": "png"', f'"format": {inside}')
+    assert outcome(record_from_json, text) == outcome(_as_judged, text)
+
+
+def outcome(read: Callable[..., Record], text: str) -> str:
+    try:
+        return repr(read(text, where="k.json"))
+    except (ValueError, RecursionError) as error:
+        return f"{type(error).__name__}: {error}"
 
 
 def test_parquet_round_trip_and_equal_bytes(tmp_path: Path) -> None:

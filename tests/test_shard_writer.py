@@ -13,7 +13,7 @@ import shard_world as world
 
 from opendet.curate.shards import write_index, write_part
 from opendet.schema import record_from_json
-from opendet.shards import BLOCK, index_text, write_shard
+from opendet.shards import BLOCK, Member, _header, index_text, write_shard
 
 
 def test_same_samples_same_bytes_in_any_order(
@@ -45,6 +45,15 @@ def test_layout_is_webdataset(tmp_path: Path) -> None:
     ]
     assert all((i.mtime, i.uid, i.gid, i.uname, i.mode) == (0, 0, 0, "", 0o644) for i in infos)
     assert all(info.offset_data == info.offset + BLOCK for info in infos)  # no extended headers
+
+
+@pytest.mark.parametrize(
+    ("key", "size"), [("a", 0), ("b" * 90, 1), ("c-1", 94_783), ("d", 256 << 20)]
+)
+def test_a_header_is_tarfile_s_own(key: str, size: int) -> None:
+    info = tarfile.TarInfo(f"{key}.jpeg")
+    info.size = size
+    assert _header(Member(key, "jpeg", 0, size)) == info.tobuf(tarfile.USTAR_FORMAT)
 
 
 def test_gnu_tar_lists_it_without_a_warning(tmp_path: Path) -> None:

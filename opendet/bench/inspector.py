@@ -4,10 +4,7 @@ Each is a process of its own, as a user starts it; the start of a bare interpret
 pictures are few and come again, but each sample's record is its own and of a real one's size.
 """
 
-import hashlib
-import io
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -17,22 +14,14 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-import numpy as np
-from PIL import Image, ImageFilter
-
 from opendet.bench.harness import Place, Row, at_least, at_most, code_of
-from opendet.curate.shards import write_part
-from opendet.manifest import FileStamp, Manifest, PartCommit, ShardName, write_manifest
-from opendet.record import Phrase, Provenance, Record, Region
-from opendet.sample import Sample
+from opendet.bench.packed_shards import publish
 
 LARGE_SAMPLES = 10_000
 """In one shard; of pictures of some 110 KB they make a gigabyte."""
 SHARDS, A_SHARD = 100, 1000
 LARGE_WH, SMALL_WH = (640, 480), (160, 120)
 """Pixels of the pictures in the one shard, and in the many."""
-PICTURES = 32
-"""Different ones."""
 ROUNDS = 3
 """Of the first sample, and of the bare interpreter."""
 FIRST_S, SUMMARY_S, PAGES_RATE = 1.0, 20.0, 200.0
@@ -71,9 +60,9 @@ def waits(folder: Path, *, large: int, shards: tuple[int, int]) -> dict[str, flo
     """
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        one = _write(folder / "one", 1, large, LARGE_WH)
+        one = publish(folder / "one", 1, large, LARGE_WH)
         told = _first_sample(one, f"bench-{large - 1:08d}")
-        many = _write(folder / "many", *shards, SMALL_WH)
+        many = publish(folder / "many", *shards, SMALL_WH)
         told["large_gb"] = one.stat().st_size / _GIGA
         told["samples"] = float(shards[0] * shards[1])
         told["many_gb"] = sum(path.stat().st_size for path in many.parent.glob("*.tar")) / _GIGA
@@ -105,81 +94,3 @@ def _run(*command: str) -> float:
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
-
-
-# --- what is looked at
-
-
-def _write(folder: Path, shards: int, each: int, size_wh: tuple[int, int]) -> Path:
-    """Publish shards as the stage does; the first one's path comes back."""
-    folder.mkdir(parents=True)
-    pictures = [_picture(seed, size_wh) for seed in range(PICTURES)]
-    parts = []
-    for number in range(shards):
-        name = f"bench-{number:06d}"
-        places = range(number * each, (number + 1) * each)
-        write_part(folder, name, [_sample(n, pictures[n % PICTURES], size_wh) for n in places])
-        files = {file: FileStamp.of(folder / file) for file in (f"{name}.idx", f"{name}.tar")}
-        shard = ShardName(name, "bench", "train")
-        parts.append(PartCommit(shard, each, each, (), (), {}, files))
-    write_manifest(folder, Manifest("shards", "bench", tuple(parts)))
-    return folder / "bench-000000.tar"
-
-
-def _picture(seed: int, size_wh: tuple[int, int]) -> bytes:
-    width, height = size_wh
-    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(noise).filter(ImageFilter.GaussianBlur(0.8)).save(file, "JPEG", quality=75)
-    return file.getvalue()
-
-
-def _sample(number: int, content: bytes, size_wh: tuple[int, int]) -> Sample:
-    """With seven regions and eleven phrases, some 8 KB of record."""
-    nouns = [f"thing {number * 7 % 997 + place}" for place in range(7)]
-    regions = tuple(_region(number, place, noun, size_wh) for place, noun in enumerate(nouns))
-    caption = f"There are {', '.join(nouns)}, side by side on a long table before a bright window."
-    words = [match.span() for match in re.finditer(r"thing \d+|table|window|side|There", caption)]
-    grounded = Provenance("bench-grounder", "1", "ground the caption")
-    return Sample(
-        Record(
-            key=f"bench-{number:08d}",
-            source="bench",
-            batch="bench",
-            split="train",
-            licence="CC0-1.0",
-            file=f"{number}.jpg",
-            format="jpg",
-            bytes=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
-            width=size_wh[0],
-            height=size_wh[1],
-            caption=caption,
-            caption_from=Provenance("bench-captioner", "1", "describe the picture"),
-            phrases=tuple(
-                Phrase(start, end, (place,) if place < len(regions) else (), grounded)
-                for place, (start, end) in enumerate(words)
-            ),
-            regions=regions,
-        ),
-        content=content,
-    )
-
-
-def _region(number: int, place: int, noun: str, size_wh: tuple[int, int]) -> Region:
-    width, height = size_wh
-    left, top = (number * 13 + place * 29) % (width // 2), (number * 7 + place * 17) % (height // 2)
-    score = (number * 31 + place * 57) % 100 / 100
-    return Region(
-        (float(left), float(top), left + width / 3, top + height / 4),
-        Provenance("bench-finder", "1", "find everything", score),
-        names=(noun, f"{noun} of many"),
-        names_from=Provenance("bench-namer", "1"),
-        description=f"{noun} beside its neighbour, seen from the front in plain daylight",
-        description_from=Provenance("bench-describer", "1", "one sentence"),
-        agreement=score - 0.5,
-        rival=f"thing {place}",
-        rival_agreement=0.1,
-        agreement_from=Provenance("bench-clip", "1"),
-        refusal="disagrees" if score < 0.1 else "",
-    )

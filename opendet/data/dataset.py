@@ -6,13 +6,13 @@ training: without it the detector would be told that a visible object is backgro
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from PIL.Image import Image
 from torch import Tensor
-from torchvision.transforms.v2 import functional
 
 from opendet.data import transforms
 from opendet.data.batch import RegionRef
@@ -25,7 +25,7 @@ from opendet.data.transforms import Example
 from opendet.record import Record, Region
 from opendet.sample import Sample
 from opendet.shard_set import ShardSet
-from opendet.sources.images import decode_upright
+from opendet.sources.images import decode_upright, pixels_upright
 
 WIDEST_CROPPED = 10
 """Long sides to a short one: of a longer image the short side gets smaller before it is cropped, so
@@ -173,7 +173,7 @@ def training_example(
     regions = objects.values()
     return Example(
         key=record.key,
-        image=functional.pil_to_tensor(decoded(sample)),
+        image=_image_of(sample),
         boxes_xyxy=_boxes([region.box_xyxy for region in regions]),
         names=tuple(region.names if region.kept else () for region in regions),
         original_hw=(record.height, record.width),
@@ -206,17 +206,35 @@ def _unsure(record: Record, boxed: Sequence[Region]) -> tuple[str, ...]:
 def decoded(sample: Sample) -> Image:
     """The upright image in RGB. Raises ValueError, naming the key, if it does not decode, or not to
     the size that its record says."""
-    record = sample.record
-    try:
+    with _named(sample.record):
         image = decode_upright(sample.content)
+    _require_size(sample.record, image.size)
+    return image
+
+
+def _image_of(sample: Sample) -> Tensor:
+    """(3, H, W) uint8: the pixels and the errors of `decoded`."""
+    with _named(sample.record):
+        pixels = pixels_upright(sample.content)
+    height, width, _ = pixels.shape
+    _require_size(sample.record, (width, height))
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+@contextmanager
+def _named(record: Record) -> Iterator[None]:
+    try:
+        yield
     except ValueError as error:
         raise ValueError(f"{record.key}: {error}") from error
-    if image.size != (record.width, record.height):
+
+
+def _require_size(record: Record, size: tuple[int, int]) -> None:
+    if size != (record.width, record.height):
         raise ValueError(
-            f"{record.key}: the image is {image.size[0]} x {image.size[1]}, its record says "
+            f"{record.key}: the image is {size[0]} x {size[1]}, its record says "
             f"{record.width} x {record.height}: these are not the shards that a build made"
         )
-    return image
 
 
 def _boxes(boxes_xyxy: list[tuple[float, float, float, float]]) -> Tensor:

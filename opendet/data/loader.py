@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from opendet.data.batch import Batch
-from opendet.data.collate import collate
+from opendet.data.collate import padded, scaled
 from opendet.data.config import LoaderConfig
 from opendet.data.dataset import ExampleSet
 from opendet.data.order import Batches, Draw, rank_batches
@@ -63,7 +63,7 @@ class Loader:
         batches = self._batches(epoch)[start:]
         # The list is changed in place: persistent workers keep the sampler that they began with.
         self._todo[:] = [[(epoch, draw) for draw in batch] for batch in batches]
-        for offset, batch in enumerate(_in_one_line(self._batches_of), start + 1):
+        for offset, batch in enumerate(_scaled(self._batches_of), start + 1):
             done = offset == self.batches_per_epoch
             self.position = Position(epoch + 1, 0) if done else Position(epoch, offset)
             yield batch
@@ -108,13 +108,13 @@ def evaluation_batches(examples: ExampleSet, config: LoaderConfig) -> Iterator[B
     places = [(0, Draw(index)) for index in range(len(examples))]
     size = config.batch_size
     batches = [places[start : start + size] for start in range(0, len(places), size)]
-    yield from _in_one_line(_data_loader(_Plain(examples), batches, config))
+    yield from _scaled(_data_loader(_Plain(examples), batches, config))
 
 
-def _in_one_line(batches: Iterable[Batch]) -> Iterator[Batch]:
+def _scaled(batches: Iterable[Batch]) -> Iterator[Batch]:
     """A worker's ValueError comes wrapped in its traceback: say what it says, and no more."""
     try:
-        yield from batches
+        yield from map(scaled, batches)
     except ValueError as error:
         last_line = str(error).rstrip().rpartition("\n")[2]
         raise ValueError(last_line.removeprefix("ValueError: ")) from error
@@ -143,10 +143,10 @@ def _data_loader(
         examples,
         batch_sampler=batches,
         num_workers=config.workers,
-        collate_fn=partial(collate, multiple=config.multiple),
+        collate_fn=partial(padded, multiple=config.multiple),
         persistent_workers=config.workers > 0,
         # Without one of its own it would draw from the global generator, once an epoch.
         generator=torch.Generator(),
     )
-    # DataLoader is typed by what a dataset gives; iterating it gives what `collate` makes of that.
+    # DataLoader is typed by what a dataset gives; iterating it gives what `padded` makes of that.
     return cast(Iterable[Batch], loader)

@@ -9,7 +9,7 @@ import shard_world as world
 import torch
 
 from opendet.boxes import to_record
-from opendet.data.collate import collate
+from opendet.data.collate import collate, padded, scaled
 from opendet.data.config import LoaderConfig, MixtureSource
 from opendet.data.dataset import EvaluationSet, ExampleSet, training_example, truth_of
 from opendet.data.order import Draw
@@ -109,6 +109,23 @@ def test_augmentation_is_a_function_of_its_place(tmp_path: Path) -> None:
     assert all(same(a, b) for a, b in zip(forwards, reversed(backwards), strict=True))
     others = [one.example(Draw(index), epoch=2) for index in range(len(one))]
     assert not all(same(a, b) for a, b in zip(forwards, others, strict=True))
+
+
+def test_bytes_become_floats_exactly_and_padding_is_zero() -> None:
+    every = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16).repeat(3, 1, 1)
+    sizes = ((16, 16), (5, 9))
+    examples = [
+        Example("k", every[:, :height, :width], torch.zeros(0, 4), (), (height, width))
+        for height, width in sizes
+    ]
+    bare = padded(examples, multiple=10)
+    assert (bare.images.dtype, bare.images.shape) == (torch.uint8, (2, 3, 20, 20))
+    images = scaled(bare).images
+    assert torch.equal(images, collate(examples, multiple=10).images)
+    for image, example, (height, width) in zip(images, examples, sizes, strict=True):
+        assert torch.equal(image[:, :height, :width], example.image.float() / 255)
+        assert not image[:, height:].any()
+        assert not image[:, :, width:].any()
 
 
 def test_collate_pads_and_keeps_boxes(tmp_path: Path) -> None:

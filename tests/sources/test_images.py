@@ -8,12 +8,19 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
 
-from opendet.sources.images import BadImageError, decode_upright, format_of, inspect_image
+from opendet.sources.images import (
+    BadImageError,
+    decode_upright,
+    format_of,
+    inspect_image,
+    pixels_upright,
+)
 
 REASONS = {
     "animated image",
@@ -210,3 +217,55 @@ def test_an_upright_image_can_be_saved_whatever_its_file_said_beside() -> None:
 def test_a_refusal_pickles() -> None:
     bad = pickle.loads(pickle.dumps(BadImageError("broken image", "why")))
     assert (bad.reason, bad.detail) == ("broken image", "why")
+
+
+def same_pixels(content: bytes) -> bool:
+    """Whether both decoders give the same picture, or refuse it for the same reason."""
+    try:
+        upright = np.array(decode_upright(content))
+    except BadImageError as bad:
+        with pytest.raises(BadImageError) as caught:
+            pixels_upright(content)
+        return caught.value.reason == bad.reason
+    pixels = pixels_upright(content)
+    return bool(pixels.flags.c_contiguous) and np.array_equal(pixels, upright)
+
+
+def test_pixels_are_pillow_s_on_every_odd_image(shared_data: Path) -> None:
+    paths = [path for path in (shared_data / "odd_images").rglob("*") if path.is_file()]
+    assert sum(format_of(path.read_bytes()) == "jpg" for path in paths) > 20
+    assert [path.name for path in paths if not same_pixels(path.read_bytes())] == []
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    quality=st.integers(1, 100),
+    subsampling=st.sampled_from(["4:4:4", "4:2:2", "4:2:0"]),
+    progressive=st.booleans(),
+    mode=st.sampled_from(["RGB", "RGB", "L", "CMYK"]),
+    orientation=st.integers(1, 8),
+)
+def test_pixels_are_pillow_s_for_every_kind_of_jpeg(
+    size: tuple[int, int],
+    quality: int,
+    subsampling: str,
+    progressive: bool,
+    mode: str,
+    orientation: int,
+) -> None:
+    image = noise(size).convert(mode)
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    options = {"subsampling": subsampling} if mode == "RGB" else {}
+    content = encoded(image, quality=quality, progressive=progressive, exif=exif, **options)
+    assert same_pixels(content)
+    assert same_pixels(content[: len(content) * 2 // 3])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2000), st.binary(min_size=1))
+def test_a_damaged_jpeg_gives_pillow_s_pixels_or_reason(place: int, new: bytes) -> None:
+    content = encoded(noise((40, 30)))
+    place %= len(content)
+    assert same_pixels(content[:place] + new + content[place + len(new) :])
