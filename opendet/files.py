@@ -1,15 +1,21 @@
 """Durable files: what is there under its final name is whole, whatever was killed meanwhile."""
 
+import ctypes
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
+
+_RENAME_EXCHANGE = 2
+_HERE = -100  # AT_FDCWD: relative paths are below the working folder
 
 
 def sha256_of(path: Path) -> str:
@@ -48,6 +54,32 @@ def write_durably(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     fsync_path(path.parent)
+
+
+def exchange(first: Path, second: Path) -> None:
+    """Let two files or folders of one file system change places.
+
+    In one step where the system can (Linux, but for some network file systems): nobody ever finds
+    either name missing. Elsewhere in three renames.
+    """
+    if not _exchanged(first, second):
+        aside = second.with_name(f".{second.name}.{uuid.uuid4().hex}")
+        second.rename(aside)
+        first.rename(second)
+        aside.rename(first)
+
+
+def _exchanged(first: Path, second: Path) -> bool:
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:  # another system, or an older C library
+        return False
+    names = os.fsencode(first), os.fsencode(second)
+    if renameat2(_HERE, names[0], _HERE, names[1], _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number), str(second))
 
 
 def require_folder_place(folder: Path) -> None:

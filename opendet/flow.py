@@ -11,7 +11,7 @@ from typing import Any
 
 from opendet.actors import make_whole_on_ray, run_on_ray
 from opendet.manifest import Manifest, PartCommit
-from opendet.progress import Advance, progress
+from opendet.progress import progress
 from opendet.shard_run import WHOLE, make_part, make_whole, merge_retry, run_shard
 from opendet.stage import In, Out, Stage, Task, Worker
 from opendet.work import WorkFolder
@@ -44,6 +44,8 @@ def run(
     commits = {task.shard.name: work.committed(task) for task in tasks}
     missing = [task for task in tasks if commits[task.shard.name] is None]
     log.info("%s: %d of %d shards to do", stage.name, len(missing), len(tasks))
+    done = len(tasks) - len(missing)
+    quarantined = sum(len(commit.quarantined) for commit in commits.values() if commit)
     with progress(stage.name, len(tasks)) as advance:
         made = (
             _run_here(stage, missing, work)
@@ -53,7 +55,8 @@ def run(
         for commit in made:
             work.commit(commit)
             commits[commit.shard.name] = commit
-            _report(advance, commits)
+            done, quarantined = done + 1, quarantined + len(commit.quarantined)
+            advance(done, f"{quarantined} samples quarantined" if quarantined else "")
     work.sweep()  # a worker that was killed while it wrote has left its attempt
     parts = tuple(commit for commit in commits.values() if commit is not None)
     assert len(parts) == len(tasks), f"{stage.name}: {len(tasks)} shards planned, {len(parts)} made"
@@ -130,9 +133,3 @@ def _run_here(
     for task in tasks:
         assert worker is not None
         yield make_part(stage, task, run_shard(stage, worker, task), work)
-
-
-def _report(advance: Advance, commits: dict[str, PartCommit | None]) -> None:
-    done = [commit for commit in commits.values() if commit is not None]
-    quarantined = sum(len(commit.quarantined) for commit in done)
-    advance(len(done), f"{quarantined} samples quarantined" if quarantined else "")

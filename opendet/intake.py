@@ -1,23 +1,25 @@
 """The stage `source` as a whole: check every listed image, judge duplicates, plan the shards.
 
-Checking is the work, and runs in chunks of the listing on the flow. What follows needs all of a
-batch at once and little time: duplicates are judged and shards planned here, in order. What a chunk
-refused is booked on the shard where the chunk's first good image went, so the ledger adds up.
+Checking is the work, and runs in chunks of the listing on the flow. What follows goes through the
+images in order and takes little time: duplicates are judged and shards planned here, chunk by
+chunk, so that the driver never holds the records of a batch. What a chunk refused is booked on the
+shard where the chunk's first good image went, so the ledger adds up.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from opendet.curate.duplicates import deduplicate
-from opendet.curate.plan import plan_shards
+from opendet.curate.duplicates import DuplicateJudge
+from opendet.curate.plan import Draft, plan_shards
 from opendet.curate.source import Checked, SourceChecker, SourceConfig, tally
 from opendet.flow import Ran
-from opendet.manifest import DroppedEntry, Manifest, PartCommit, ShardName
+from opendet.manifest import Manifest, PartCommit, ShardName
 from opendet.record import Record
 from opendet.sample import Dropped
 from opendet.schema import read_records, write_records
@@ -26,35 +28,47 @@ from opendet.sources.card import Batch, SourceCard
 from opendet.sources.containers import container_name, write_images
 from opendet.sources.digest import listing_digest
 from opendet.sources.listing import Entry
+from opendet.sources.listing_file import listing_text, read_listing
 from opendet.stage import Stage, Task
-from opendet.work import WorkFolder, link_or_copy
+from opendet.work import WorkFolder, link_or_copy, replace_folder
 
 log = logging.getLogger(__name__)
 
 
 def check_stage(
-    card: SourceCard, config: SourceConfig, *, root: Path, fingerprint: str
+    card: SourceCard, config: SourceConfig, *, root: Path, checks: WorkFolder, fingerprint: str
 ) -> tuple[Stage[Entry, Checked], list[Task]]:
     """The stage that checks the listing, and its tasks: one per chunk of each batch.
 
-    Raises ValueError where a source's folder or annotation file is missing or broken.
+    The listing is put into the work folder, a file a chunk, where its workers read it. Raises
+    ValueError where a source's folder or annotation file is missing or broken.
     """
-    listed: dict[str, Sequence[Entry]] = {}
-    tasks: list[Task] = []
-    for batch in card.batches:
-        for number, chunk in enumerate(chunks(list_batch(card, batch, root))):
-            name = ShardName(f"{batch.name}-{number:06d}", batch.name, batch.split)
-            listed[name.name] = chunk
-            tasks.append(Task(name, {"listing": listing_digest(card, batch, chunk, root)}))
+    listings = checks.root / "listings"
+    checks.root.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="listings-", dir=checks.root) as temporary:
+        new = Path(temporary) / "new"
+        new.mkdir()
+        tasks = list(_listed_tasks(card, root, new))
+        replace_folder(new, listings)
     stage = Stage(
         name="source",
         fingerprint=fingerprint,
-        read=partial(_listed, listed),
+        read=partial(_listed, listings),
         load=partial(SourceChecker, config, card, root),
         write=_write_checked,
         tally=tally,
     )
     return stage, tasks
+
+
+def _listed_tasks(card: SourceCard, root: Path, listings: Path) -> Iterator[Task]:
+    """List batch after batch into a folder."""
+    for batch in card.batches:
+        for number, chunk in enumerate(chunks(list_batch(card, batch, root))):
+            name = ShardName(f"{batch.name}-{number:06d}", batch.name, batch.split)
+            text = listing_text(chunk)
+            (listings / f"{name.name}.json").write_text(text)
+            yield Task(name, {"listing": listing_digest(card, batch, chunk, text, root)})
 
 
 def plan(
@@ -65,54 +79,85 @@ def plan(
     `checks` is the work folder of the check stage, `checked` what it did. Raises ValueError for a
     batch without a single good image, or without a box where its format is for boxes.
     """
+    _tell_of_changes(checked, checks)
     chunks_of = {
         name: list(group)
         for name, group in groupby(checked.manifest.parts, lambda part: part.shard.batch)
     }
-    records = {part.shard.name: _records(checks, part) for part in checked.manifest.parts}
-    # In the card's order: a batch is judged against itself and those before it.
-    in_order = (
-        record
-        for batch in card.batches
-        for part in chunks_of.get(batch.name, ())
-        for record in records[part.shard.name]
-    )
-    for batch in card.batches:
-        parts = chunks_of.get(batch.name, ())
-        _require_worth(card, batch, parts, [one for p in parts for one in records[p.shard.name]])
-    _tell_of_changes(checked, checks)
-    judged = iter(deduplicate(in_order, config))
+    judge = DuplicateJudge(config)
     commits: list[PartCommit] = []
+    # In the card's order: a batch is judged against itself and those before it.
     for batch in card.batches:
-        drafts = _draft_shards(
-            batch,
-            config,
-            [
-                (part, [next(judged) for _ in records[part.shard.name]])
-                for part in chunks_of.get(batch.name, ())
-            ],
+        worth = _Worth()
+        drafts = plan_shards(
+            _judged(chunks_of.get(batch.name, ()), checks, judge, worth),
+            batch=batch.name,
+            split=batch.split,
+            shard_bytes=config.shard_bytes,
+            max_samples=config.shard_samples,
         )
-        commits += [draft.commit(work) for draft in drafts]
+        commits += [_commit(draft, work) for draft in drafts]
+        worth.require(card, batch)
     came = sum(part.samples_in for part in checked.manifest.parts)
     assert sum(commit.samples_in for commit in commits) == came, f"{came} images were listed"
     return Ran(Manifest("source", checked.manifest.fingerprint, tuple(commits)), checked.parts_made)
 
 
-def _require_worth(
-    card: SourceCard, batch: Batch, parts: Sequence[PartCommit], records: Sequence[Record]
-) -> None:
-    refused = Counter(entry.reason for part in parts for entry in part.dropped)
-    refused["quarantined"] = sum(len(part.quarantined) for part in parts)
-    require_worth(
-        card,
-        batch,
-        images=len(records),
-        boxes=sum(len(record.regions) for record in records),
-        texts=sum(
+def _judged(
+    parts: Sequence[PartCommit], checks: WorkFolder, judge: DuplicateJudge, worth: "_Worth"
+) -> Iterator[tuple[PartCommit, list[Record | Dropped]]]:
+    """The chunks of a batch, each with what the judge says of its images."""
+    for part in parts:
+        records = _records(checks, part)
+        worth.count(part, records)
+        yield part, [judge(record) for record in records]
+
+
+@dataclass(slots=True)
+class _Worth:
+    """What a batch as a whole has to offer."""
+
+    images: int = 0
+    boxes: int = 0
+    texts: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+
+    def count(self, part: PartCommit, records: Sequence[Record]) -> None:
+        self.images += len(records)
+        self.boxes += sum(len(record.regions) for record in records)
+        self.texts += sum(
             bool(record.caption or record.source_captions or record.conversation)
             for record in records
-        ),
-        refused=+refused,
+        )
+        self.refused.update(entry.reason for entry in part.dropped)
+        self.refused["quarantined"] += len(part.quarantined)
+
+    def require(self, card: SourceCard, batch: Batch) -> None:
+        """Raises ValueError, in one line, where that is nothing."""
+        require_worth(
+            card,
+            batch,
+            images=self.images,
+            boxes=self.boxes,
+            texts=self.texts,
+            refused=+self.refused,
+        )
+
+
+def _commit(draft: Draft, work: WorkFolder) -> PartCommit:
+    """Write a shard's part; its commit record."""
+    shard = draft.name.name
+    files = work.write_part(
+        shard, lambda folder: write_records(folder / f"{shard}.parquet", draft.records)
+    )
+    return PartCommit(
+        shard=draft.name,
+        samples_in=len(draft.records) + len(draft.dropped) + len(draft.quarantined),
+        samples_out=len(draft.records),
+        dropped=tuple(draft.dropped),
+        quarantined=tuple(draft.quarantined),
+        tally=dict(sorted(draft.tally.items())),
+        files=files,
     )
 
 
@@ -145,64 +190,8 @@ def link_drawn_images(checked: Ran, checks: WorkFolder, folder: Path, _: Manifes
                 link_or_copy(source / name, folder / name)
 
 
-@dataclass
-class _Draft:
-    """A shard's part while its ledger is being filled."""
-
-    name: ShardName
-    records: Sequence[Record]
-    chunks: list[tuple[PartCommit, list[Dropped]]] = field(default_factory=list)
-    """What was checked, and refused, on the way to this shard."""
-
-    def commit(self, work: WorkFolder) -> PartCommit:
-        shard = self.name.name
-        files = work.write_part(
-            shard, lambda folder: write_records(folder / f"{shard}.parquet", self.records)
-        )
-        dropped = [
-            entry
-            for part, twins in self.chunks
-            for entry in (*part.dropped, *(DroppedEntry(t.key, t.reason, t.detail) for t in twins))
-        ]
-        quarantined = [entry for part, _ in self.chunks for entry in part.quarantined]
-        counts = sum((Counter(part.tally) for part, _ in self.chunks), Counter[str]())
-        return PartCommit(
-            shard=self.name,
-            samples_in=len(self.records) + len(dropped) + len(quarantined),
-            samples_out=len(self.records),
-            dropped=tuple(dropped),
-            quarantined=tuple(quarantined),
-            tally=dict(sorted(counts.items())),
-            files=files,
-        )
-
-
-def _draft_shards(
-    batch: Batch,
-    config: SourceConfig,
-    judged: Sequence[tuple[PartCommit, Sequence[Record | Dropped]]],
-) -> Iterator[_Draft]:
-    """A batch's shards, each with the chunks whose first good image it holds."""
-    kept = [item for _, items in judged for item in items if isinstance(item, Record)]
-    shards = plan_shards(
-        kept,
-        batch=batch.name,
-        split=batch.split,
-        shard_bytes=config.shard_bytes,
-        max_samples=config.shard_samples,
-    ) or [(ShardName(f"{batch.name}-000000", batch.name, batch.split), [])]
-    drafts = [_Draft(name, records) for name, records in shards]
-    home_of = {record.key: draft for draft in drafts for record in draft.records}
-    home = drafts[0]
-    for part, items in judged:
-        good = next((item for item in items if isinstance(item, Record)), None)
-        home = home_of[good.key] if good else home
-        home.chunks.append((part, [item for item in items if isinstance(item, Dropped)]))
-    return iter(drafts)
-
-
-def _listed(listed: Mapping[str, Sequence[Entry]], task: Task) -> Sequence[Entry]:
-    return listed[task.shard.name]
+def _listed(listings: Path, task: Task) -> Sequence[Entry]:
+    return read_listing(listings / f"{task.shard.name}.json")
 
 
 def _write_checked(folder: Path, chunk: str, items: Sequence[Checked]) -> None:

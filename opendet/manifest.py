@@ -3,9 +3,16 @@
 A part is a stage's output of one shard. Its commit record is written last, so a part that has one
 is whole. Readers follow the manifest and never glob. One identity holds for each part and for the
 whole: in = out + dropped + quarantined.
+
+A manifest of many parts is cut into pages, so that no file of it grows with the build:
+`manifest.json` then names each page with its hash, and `manifest/000000.json` holds the first
+thousand parts.
 """
 
+import hashlib
+import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +22,12 @@ from pydantic import TypeAdapter, ValidationError
 from opendet.files import canonical_json, sha256_of, write_durably
 
 MANIFEST_VERSION = 1
+PAGED_VERSION = 2
+"""Of a manifest in pages: who does not know of them must not take it for an empty one."""
+PARTS_PER_PAGE = 1000
+MANIFEST = "manifest.json"
+PAGES = "manifest"
+"""The folder of the pages, beside `manifest.json`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +103,6 @@ class Manifest:
     fingerprint: str
     """Of the stage's code, parameters and models; the parts' inputs are in their commit records."""
     parts: tuple[PartCommit, ...]
-    version: int = MANIFEST_VERSION
 
     def tally(self) -> Counter[str]:
         """The parts' tallies, added up."""
@@ -100,7 +112,19 @@ class Manifest:
         return tuple(part for part in self.parts if part.shard.split == split)
 
 
-_MANIFEST: TypeAdapter[Manifest] = TypeAdapter(Manifest)
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """`manifest.json`: the parts themselves, or the pages that hold them."""
+
+    stage: str
+    fingerprint: str
+    version: int
+    parts: tuple[PartCommit, ...] = ()
+    pages: dict[str, FileStamp] = field(default_factory=dict)
+
+
+_HEAD: TypeAdapter[_Head] = TypeAdapter(_Head)
+_PAGE: TypeAdapter[tuple[PartCommit, ...]] = TypeAdapter(tuple[PartCommit, ...])
 _COMMIT: TypeAdapter[PartCommit] = TypeAdapter(PartCommit)
 
 
@@ -116,18 +140,65 @@ def read_commit(path: Path) -> PartCommit:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    write_durably(folder / "manifest.json", canonical_json(asdict(manifest)).encode())
+    """Write it, `manifest.json` last."""
+    told: dict[str, Any] = {"stage": manifest.stage, "fingerprint": manifest.fingerprint}
+    if len(manifest.parts) <= PARTS_PER_PAGE:
+        told |= {"version": MANIFEST_VERSION, "parts": [asdict(part) for part in manifest.parts]}
+    else:
+        pages = dict(_write_page(folder, *page) for page in _pages(manifest.parts))
+        told |= {"version": PAGED_VERSION, "pages": pages}
+    write_durably(folder / MANIFEST, canonical_json(told).encode())
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a stage's folder. Raises ValueError, in one line, where there is none."""
-    manifest: Manifest = _read(_MANIFEST, folder / "manifest.json")
-    if manifest.version != MANIFEST_VERSION:
+    """The manifest of a stage's folder.
+
+    Raises ValueError, in one line, where there is none, or where one of its files is damaged.
+    """
+    path = folder / MANIFEST
+    head: _Head = _read(_HEAD, path)
+    if head.version not in (MANIFEST_VERSION, PAGED_VERSION):
         raise ValueError(
-            f"{folder}/manifest.json has version {manifest.version}, this Open-Det reads "
-            f"{MANIFEST_VERSION}: build the stage again"
+            f"{path} has version {head.version}, this Open-Det reads {MANIFEST_VERSION} and "
+            f"{PAGED_VERSION}: build the stage again"
         )
-    return manifest
+    pages = (_read_page(folder, name, stamp) for name, stamp in sorted(head.pages.items()))
+    parts = (*head.parts, *(part for page in pages for part in page))
+    return Manifest(head.stage, head.fingerprint, parts)
+
+
+def manifest_files(parts: int) -> list[str]:
+    """The files that a manifest of so many parts is made of, below its stage's folder."""
+    if parts <= PARTS_PER_PAGE:
+        return [MANIFEST]
+    return [*(_page_name(start) for start in range(0, parts, PARTS_PER_PAGE)), MANIFEST]
+
+
+def _pages(parts: tuple[PartCommit, ...]) -> Iterator[tuple[str, tuple[PartCommit, ...]]]:
+    for start in range(0, len(parts), PARTS_PER_PAGE):
+        yield _page_name(start), parts[start : start + PARTS_PER_PAGE]
+
+
+def _page_name(start: int) -> str:
+    return f"{PAGES}/{start // PARTS_PER_PAGE:06d}.json"
+
+
+def _write_page(
+    folder: Path, name: str, parts: tuple[PartCommit, ...]
+) -> tuple[str, dict[str, Any]]:
+    content = canonical_json([asdict(part) for part in parts]).encode()
+    write_durably(folder / name, content)
+    return name, asdict(FileStamp(len(content), hashlib.sha256(content).hexdigest()))
+
+
+def _read_page(folder: Path, name: str, stamp: FileStamp) -> tuple[PartCommit, ...]:
+    path = folder / name
+    if not re.fullmatch(rf"{PAGES}/\d{{6,}}\.json", name):
+        raise ValueError(f"{folder / MANIFEST} is damaged: {name[:120]!r} is no page of it")
+    if path.is_file() and FileStamp.of(path) != stamp:
+        raise ValueError(f"{path} is damaged: it is not the page that {MANIFEST} names")
+    page: tuple[PartCommit, ...] = _read(_PAGE, path)
+    return page
 
 
 def _read(adapter: TypeAdapter[Any], path: Path) -> Any:

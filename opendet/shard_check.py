@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from opendet.manifest import Manifest, PartCommit, read_commit, read_manifest
+from opendet.manifest import Manifest, PartCommit, manifest_files, read_commit, read_manifest
 from opendet.shard_reader import read_index, read_shard, shard_entries
 from opendet.shard_set import check_file, part_files
 from opendet.shards import WIDS_INDEX, wids_text
@@ -44,11 +44,11 @@ def verify_shards(folder: Path) -> list[Problem]:
 
 
 def _surplus(folder: Path, manifest: Manifest) -> Iterator[Problem]:
-    known = {"manifest.json", WIDS_INDEX}
+    known = {*manifest_files(len(manifest.parts)), WIDS_INDEX}
     for part in manifest.parts:
         known.update(part.files, [f"{part.shard.name}.json"])
-    for path in sorted(folder.iterdir()):
-        if path.name not in known:
+    for path in sorted(folder.rglob("*")):
+        if not path.is_dir() and path.relative_to(folder).as_posix() not in known:
             yield Problem(path, f"{path} is not in the manifest: remove it")
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from opendet.files import canonical_json, fsync_path, write_durably
+from opendet.files import canonical_json, exchange, fsync_path, write_durably
 from opendet.manifest import (
     FileStamp,
     Manifest,
@@ -128,7 +128,7 @@ class WorkFolder:
             if add:
                 add(staging, manifest)
             write_manifest(staging, manifest)
-            _replace_folder(staging, target)
+            replace_folder(staging, target)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         self._forget_replaced(manifest.parts)
@@ -139,8 +139,10 @@ class WorkFolder:
 
     def _forget_replaced(self, published: Iterable[PartCommit]) -> None:
         """Remove parts that no commit record speaks of: `retry` has replaced them."""
-        commits = [read_commit(path) for path in (self.root / "commits").glob("*.json")]
-        current = {self.part_folder(part.shard.name, part.files) for part in (*commits, *published)}
+        known = {self._commit_path(part.shard.name, part.inputs): part for part in published}
+        others = (path for path in (self.root / "commits").glob("*.json") if path not in known)
+        commits = (*known.values(), *(read_commit(path) for path in others))
+        current = {self.part_folder(part.shard.name, part.files) for part in commits}
         for folder in (self.root / "parts").iterdir():
             if folder not in current:
                 shutil.rmtree(folder)
@@ -165,11 +167,11 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _replace_folder(new: Path, target: Path) -> None:
+def replace_folder(new: Path, target: Path) -> None:
+    """Put a folder in another's place; that one comes to lie where the new one was."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    old = new.with_name(f"{new.name}-old")
     if target.exists():
-        target.rename(old)
-    new.rename(target)
+        exchange(new, target)
+    else:
+        new.rename(target)
     fsync_path(target.parent)
-    shutil.rmtree(old, ignore_errors=True)

@@ -13,7 +13,9 @@ def main(build: Build) -> None:
     config = build.config.source
     fingerprint = build.fingerprint("source", config)
     checks, work = build.work("source-checks", fingerprint), build.work("source", fingerprint)
-    stage, tasks = check_stage(build.card, config, root=build.root, fingerprint=fingerprint)
+    stage, tasks = check_stage(
+        build.card, config, root=build.root, checks=checks, fingerprint=fingerprint
+    )
     checked = build.make(stage, tasks, checks)
     planned = plan(build.card, config, checked, checks, work)
     add = partial(link_drawn_images, checked, checks)

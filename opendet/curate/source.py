@@ -13,6 +13,7 @@ from opendet.record import Record
 from opendet.sample import Dropped
 from opendet.section import Section
 from opendet.sources.card import Batch, SourceCard
+from opendet.sources.image_files import OverlongError, image_places
 from opendet.sources.images import ImageFacts, inspect_image
 from opendet.sources.listing import AnnotatedBox, Entry, RefusedError
 from opendet.sources.scenes import draw_batch_scene
@@ -26,7 +27,7 @@ class SourceConfig(Section):
     max_pixels: int = Field(50_000_000, ge=1)
     """Larger images are refused before they are decoded."""
     max_bytes: int = Field(100_000_000, ge=1)
-    """Larger files are refused before they are read."""
+    """Larger files are refused before they are read; at an address, after so many bytes."""
     min_side: int = Field(16, ge=1)
     """Pixels; images with a shorter side are refused."""
     near_duplicates: Literal["drop", "flag", "keep"] = "flag"
@@ -74,6 +75,7 @@ class SourceChecker:
         self._roots = {
             batch.name: batch.folder(root) for batch in card.batches if batch.format != "scenes"
         }
+        self._places = image_places(card, root)
 
     def __call__(self, entries: Sequence[Entry]) -> list[Checked | Dropped]:
         return [self._check(entry) for entry in entries]
@@ -104,13 +106,13 @@ class SourceChecker:
         return replace(entry, annotations=boxes, captions=scene.captions), scene.content
 
     def _open(self, entry: Entry) -> tuple[Entry, bytes]:
-        root = self._roots[entry.batch]
-        path = root / entry.file
-        if not path.is_file():
-            raise RefusedError("missing file", entry.file)
-        if path.stat().st_size > self._config.max_bytes:
-            raise RefusedError("file too large", entry.file)
-        return entry, path.read_bytes()
+        place = self._places[entry.batch]
+        try:
+            return entry, place.read(entry.file, most_bytes=self._config.max_bytes)
+        except FileNotFoundError as error:
+            raise RefusedError("missing file", entry.file) from error
+        except OverlongError as error:
+            raise RefusedError("file too large", entry.file) from error
 
     def annotated(self, entry: Entry, facts: ImageFacts) -> Entry:
         """With the boxes of the image's own annotation file, and of its own size.

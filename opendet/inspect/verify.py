@@ -12,7 +12,7 @@ from pathlib import Path
 from opendet.build import Build
 from opendet.corrections.tasks import INPUT, corrections_of, told_tasks
 from opendet.inspect.part_keys import keys_gone, keys_out, record_keys
-from opendet.manifest import Manifest, read_commit, read_manifest
+from opendet.manifest import Manifest, manifest_files, read_commit, read_manifest
 from opendet.record import Record
 from opendet.schema import read_records
 from opendet.shard_check import verify_shards
@@ -74,7 +74,8 @@ def verify_stage(build: Build, stage: str) -> Verdict:
 
 def _surplus(build: Build, stage: str, manifest: Manifest) -> Iterator[str]:
     folder = build.stage_folder(stage)
-    known = {"manifest.json", *(_container_names(build) if stage == "source" else ())}
+    known = {*manifest_files(len(manifest.parts))}
+    known.update(_container_names(build) if stage == "source" else ())
     for part in manifest.parts:
         known.update(part.files, [f"{part.shard.name}.json"])
     for path in sorted(folder.rglob("*")):

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from opendet.files import sha256_of
@@ -13,12 +12,12 @@ from opendet.sources.yolo import read_class_names
 
 
 def listing_digest(
-    card: SourceCard, batch: Batch, entries: Sequence[Entry], project_root: Path
+    card: SourceCard, batch: Batch, entries: Sequence[Entry], listed: str, project_root: Path
 ) -> str:
     """A hash of what the records of some entries are made from, short of the images' own bytes.
 
-    Annotations that a worker reads later, a file an image, are hashed by what is in them: size and
-    time differ between machines and copies.
+    `listed` is the entries' `listing_text`. Annotations that a worker reads later, a file an image,
+    are hashed by what is in them: size and time differ between machines and copies.
     """
     folder = project_root if batch.format == "scenes" else batch.folder(project_root)
     names = read_class_names(folder / batch.annotations) if batch.format == "yolo" else {}
@@ -27,7 +26,8 @@ def listing_digest(
         card.scenes.model_dump(),
         batch.model_dump(exclude={"count", "checksums"}),
         sorted(names.items()),
-        [(asdict(entry), _content_digest(folder, entry)) for entry in entries],
+        listed,
+        [_content_digest(folder, entry) for entry in entries],
     ]
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 

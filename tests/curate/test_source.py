@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from opendet.curate.duplicates import deduplicate
+from opendet.curate.duplicates import DuplicateJudge
 from opendet.curate.source import Checked, SourceChecker, SourceConfig, tally
 from opendet.curate.source_record import MAX_CAPTION
 from opendet.record import Record
@@ -265,7 +265,7 @@ def test_bccd(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert tally(items) == {"box.degenerate": 2}
     labels = Counter(region.label for item in items for region in item.record.regions)
     assert labels == {"RBC": 4155 - 2, "WBC": 372, "Platelets": 361}
-    near = deduplicate((item.record for item in items), SourceConfig())
+    near = [*map(DuplicateJudge(SourceConfig()), (item.record for item in items))]
     twins = {one.key: one.near_duplicate_of for one in near if isinstance(one, Record)}
     # one field of view at two focus depths, on both sides of the split
     assert {key: twin for key, twin in twins.items() if twin} == {
@@ -278,7 +278,8 @@ def test_raccoon(shared_data: Path) -> None:
     card = card_of(**{**batch, "root": str(shared_data / "raccoon"), "format": "voc"})
     items = kept(outcomes := check(card, ROOT))
     assert len(outcomes) == 200
-    judged = deduplicate((item.record for item in items), SourceConfig(near_duplicates="keep"))
+    judge = DuplicateJudge(SourceConfig(near_duplicates="keep"))
+    judged = [judge(item.record) for item in items]
     pairs = {
         tuple(sorted((one.key.split("-")[-1], one.detail.split("-")[-1])))
         for one in judged
@@ -297,7 +298,7 @@ def test_the_card_of_the_demo_tells_the_truth() -> None:
     for batch in card.batches:
         row = demo_row(batch.name, batch.split, items, SceneVocabulary.from_seed(card.scenes.seed))
         assert row in text
-    judged = deduplicate((item.record for item in items), SourceConfig())
+    judged = [*map(DuplicateJudge(SourceConfig()), (item.record for item in items))]
     assert [one for one in judged if isinstance(one, Dropped) or one.near_duplicate_of] == []
 
 

@@ -56,7 +56,7 @@ def built(card: SourceCard, root: Path) -> tuple[list[Record], int]:
     """The records of the source stage, and how many chunks had to be checked for them."""
     config = SourceConfig()
     checks, work = WorkFolder(root / "checks"), WorkFolder(root / "work")
-    stage, tasks = check_stage(card, config, root=root, fingerprint="f")
+    stage, tasks = check_stage(card, config, root=root, checks=checks, fingerprint="f")
     checked = run(stage, tasks, checks, actors=0)
     planned = plan(card, config, checked, checks, work)
     records = [
