@@ -36,12 +36,15 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def ray_session(cpus: int, address: str = "") -> Iterator[None]:
+def ray_session(cpus: int, address: str = "", *, keep_actors: bool = False) -> Iterator[None]:
     """A private local Ray on loopback that ends with the block, or a cluster's own.
 
     Inside a Ray job `address` is "auto". Ray's logs and bars are silenced: the run's progress is
-    ours. Within `one_ray` a session goes on to the next one instead of ending.
+    ours. Within `one_ray` a session goes on to the next one instead of ending, and its actors wait
+    for the next stage: whoever has another use for their CPUs sends them away (not `keep_actors`).
     """
+    if not keep_actors:
+        _resting.clear()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not address:
         # A private Ray lives as long as this process and needs no token file. With clusters off,
@@ -68,11 +71,15 @@ def one_ray() -> Iterator[None]:
         yield
     finally:
         _shared_by_stages = False
+        _resting.clear()
         if "ray" in sys.modules:
             sys.modules["ray"].shutdown()
 
 
 _shared_by_stages = False
+_resting: list[Any] = []
+"""Actors that have done a stage's shards and wait for the next stage's: a process takes a second of
+CPU time to begin. Who holds a handle keeps an actor, and what it booked."""
 
 
 def _start_ray(cpus: int, address: str) -> None:
@@ -84,8 +91,32 @@ def _start_ray(cpus: int, address: str) -> None:
         ray.init(address=address, **silent)
     else:
         cpus = max(cpus, os.cpu_count() or 1)  # a later stage of the session may book more
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, **silent)
+        with _without_its_server():
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **silent)
     signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts one in its place that dumps its stack
+
+
+@contextmanager
+def _without_its_server() -> Iterator[None]:
+    """Without a dashboard, Ray begins the dashboard's server for its usage report alone. Where
+    reports are switched off too, that one still asks the cloud's metadata service where it runs.
+    """
+    from ray._private import node
+
+    kind: Any = node.Node
+    start = getattr(kind, "start_api_server", None)
+    if start is None:  # another version of Ray, whose inside we do not know
+        yield
+        return
+    kind.start_api_server = _begin_nothing
+    try:
+        yield
+    finally:
+        kind.start_api_server = start
+
+
+def _begin_nothing(_: object, **__: object) -> None:
+    pass
 
 
 class ShardActor(Generic[In, Out]):
@@ -101,6 +132,11 @@ class ShardActor(Generic[In, Out]):
         import ray
 
         return str(ray.get_runtime_context().get_node_id())
+
+    def turn_to(self, stage: Stage[In, Out], work: WorkFolder) -> str:
+        """Leave its worker for that of another stage; its node."""
+        self._stage, self._work, self._worker = stage, work, None
+        return self.ready()
 
     def make(self, task: Task, poison: dict[str, str]) -> PartCommit:
         """Run the shard and write its part; the driver commits it."""
@@ -148,13 +184,23 @@ class _Crew(Generic[In, Out]):
         self._node_of: dict[Any, str] = {}
         self._lost = 0
         self._warn_at: float | None = None
-        for _ in range(size):
+        if stage.gpus == 0:
+            for actor in _resting[:size]:
+                self._coming[actor.turn_to.remote(*self._arguments)] = actor
+        _resting.clear()
+        for _ in range(size - len(self._coming)):
             self.hire()
 
     def hire(self) -> None:
         actor = self._remote.remote(*self._arguments)
         self._coming[actor.ready.remote()] = actor
         self._warn_at = time.monotonic() + PLACE_SECONDS
+
+    def rest(self) -> None:
+        """Let the idle ones wait for the next stage. One with a share of a GPU goes: its memory of
+        it is free again only with its process."""
+        if _shared_by_stages and self._stage.gpus == 0:
+            _resting.extend(self.idle)
 
     def replace(self, actor: Any, error: Exception) -> bool:
         """Hire another one; whether a dead actor's node is gone too, as far as that is known yet.
@@ -265,6 +311,7 @@ def run_on_ray(
             waiting.appendleft(job)
         else:
             yield commit
+    crew.rest()
 
 
 def make_whole_on_ray(

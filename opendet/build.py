@@ -33,7 +33,7 @@ from opendet.record import Record
 from opendet.sample import Sample
 from opendet.section import Section
 from opendet.shard_run import WHOLE, WHOLE_METRICS
-from opendet.sources.batches import check_folder
+from opendet.sources.batches import check_images
 from opendet.sources.card import SourceCard, read_card
 from opendet.sources.image_files import ImageFiles
 from opendet.stage import In, Out, Stage, Task, Worker
@@ -105,7 +105,7 @@ class Build:
         if needed:
             for batch in self.card.batches:
                 if batch.format != "scenes":
-                    check_folder(batch.folder(self.root) / batch.images, self.card, batch)
+                    check_images(self.card, batch, self.root)
         return ImageFiles(self.card, self.folder, self.root)
 
     @property
@@ -222,7 +222,7 @@ class Build:
         shutil.rmtree(self._asked(stage.name), ignore_errors=True)  # of the run before
         if self.retrying:
             return retry(stage, tasks, work)
-        with self.ray_for(tasks, work):
+        with self.ray_for(tasks, work, keep_actors=True):
             return run(stage, tasks, work, actors=self.actors)
 
     def publish(
@@ -275,12 +275,19 @@ class Build:
         self.write_metrics(stage, {**numbers, "seconds": seconds})
 
     @contextmanager
-    def ray_for(self, tasks: Sequence[Task], work: WorkFolder, cpus: int = 1) -> Iterator[None]:
+    def ray_for(
+        self,
+        tasks: Sequence[Task],
+        work: WorkFolder,
+        cpus: int = 1,
+        *,
+        keep_actors: bool = False,
+    ) -> Iterator[None]:
         """A Ray for the block, where this build runs on Ray and something is left to do."""
         if self.actors == 0 or all(work.committed(task) for task in tasks):
             yield
         else:
-            with ray_session(max(self.actors, cpus), self.address):
+            with ray_session(max(self.actors, cpus), self.address, keep_actors=keep_actors):
                 yield
 
     @contextmanager

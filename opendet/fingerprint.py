@@ -9,6 +9,7 @@ import ast
 import hashlib
 import importlib.util
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -22,6 +23,7 @@ ENGINE = frozenset(
     for name in (
         *("answers.memory", "answers.packing", "answers.segments", "answers.store"),
         *("actors", "build", "cluster", "config", "console", "entry", "fingerprint", "flow"),
+        *("object_store.address", "object_store.image_cache", "object_store.images"),
         *("poison", "progress", "shard_run", "stage", "work"),
     )
 )
@@ -102,7 +104,15 @@ def module_file(name: str) -> Path | None:
     return None
 
 
-def _imported_names(path: Path) -> list[str]:
+def _imported_names(path: Path) -> tuple[str, ...]:
+    status = path.stat()
+    return _names_in(path, status.st_mtime_ns, status.st_size)
+
+
+@cache
+def _names_in(path: Path, _changed: int, _bytes: int) -> tuple[str, ...]:
+    """Read once per process, for most stages import the same modules, and again when the file is
+    another one."""
     names: list[str] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -110,4 +120,4 @@ def _imported_names(path: Path) -> list[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             # `from opendet.curate import filter` names a module or something in one.
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return names
+    return tuple(names)

@@ -23,7 +23,7 @@ def plain_rates(
 
     processor: Any = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
     model: Any = AutoModelForImageTextToText.from_pretrained(
-        folder, dtype=getattr(torch, work.dtype)
+        folder, dtype=getattr(torch, work.dtype), use_safetensors=True
     )
     model.to(device).eval()
 
