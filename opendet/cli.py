@@ -23,8 +23,10 @@ from opendet.inspect.inspect_command import inspect_path
 from opendet.inspect.lint_command import lint_data
 from opendet.label_value_command import loop_data
 from opendet.model_commands import model
+from opendet.object_store.command import fetch_data, publish_data
 from opendet.pools.command import pool
 from opendet.programs import run_programs
+from opendet.telemetry import switch_off_telemetry
 from opendet.vocabulary_command import write_names
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ app.add_typer(pool, name="pool")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line; the program `opendet`. Always ends with SystemExit."""
+    switch_off_telemetry()
     sys.exit(exit_code_of(partial(_run, sys.argv[1:] if arguments is None else list(arguments))))
 
 
@@ -275,10 +278,12 @@ data.command("answers")(show_answers)
 data.command("card")(dataset_card)
 data.command("correct")(correct_data)
 data.command("export")(export_data)
+data.command("fetch")(fetch_data)
 data.command("import")(import_data)
 data.command("judge")(judge_annotated)
 data.command("lint")(lint_data)
 data.command("loop")(loop_data)
+data.command("publish")(publish_data)
 app.command("annotate")(annotate_folder)
 app.command("detect")(detect_images)
 app.command("inspect")(inspect_path)

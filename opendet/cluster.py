@@ -21,6 +21,7 @@ from urllib.request import urlopen
 
 from opendet.console import remembered_interrupts
 from opendet.sources.card import variables_of
+from opendet.telemetry import SWITCHES
 
 if TYPE_CHECKING:
     from ray.dashboard.modules.job.pydantic_models import JobDetails
@@ -151,10 +152,10 @@ def _variables(build: "Build") -> dict[str, str]:
     The token by which the job itself talks to the cluster is the one that its node was started
     with.
     """
-    roots = " ".join(batch.root for batch in build.card.batches)
-    told = ("HF_HUB_OFFLINE", "HF_HOME", *variables_of(roots))
-    here = {name: os.environ[name] for name in told if name in os.environ}
-    return {**here, INSIDE_VARIABLE: "1"}
+    places = " ".join(f"{batch.root} {batch.images}" for batch in build.card.batches)
+    told = ("HF_HUB_OFFLINE", "HF_HOME", *variables_of(places))
+    here = {name: os.environ[name] for name in (*told, *SWITCHES) if name in os.environ}
+    return {**SWITCHES, **here, INSIDE_VARIABLE: "1"}
 
 
 def _follow(client: "JobSubmissionClient", job: str) -> "JobDetails":

@@ -53,7 +53,8 @@ class SourceFiles:
         """Raises ValueError, in one line, where there is none, or where it has changed."""
         if record.batch not in self.roots:
             raise ValueError(
-                f"{record.key}: drawn scenes are no files that could be linked: use --images copy"
+                f"{record.key}: drawn scenes are no files that could be linked, nor are images at "
+                "an address: use --images copy"
             )
         self.images.read(record)
         return self.roots[record.batch] / record.file
@@ -61,7 +62,9 @@ class SourceFiles:
 
 def source_files(build: Build) -> SourceFiles:
     """Those of a build. Raises ValueError where a batch's folder is missing."""
-    batches = [batch for batch in build.card.batches if batch.format != "scenes"]
+    batches = [
+        batch for batch in build.card.batches if batch.format != "scenes" and not batch.address
+    ]
     roots = {batch.name: batch.folder(build.root) for batch in batches}
     return SourceFiles(build.images(), roots)
 

@@ -15,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from opendet.object_store.address import is_address
+
 if TYPE_CHECKING:
     from opendet.sources.card import Batch
 
@@ -150,6 +152,8 @@ def _check_batch(batch: "Batch", root: Path) -> Check:
     what = f"batch {batch.name}"
     if batch.format == "scenes":
         return Check(what, True, f"{batch.count} scenes, drawn here")
+    if batch.format == "folder" and is_address(batch.images):
+        return Check(what, True, f"{batch.images}, which is not looked at here")
     try:
         there = batch.folder(root).is_dir()
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from opendet.manifest import PartCommit
@@ -33,7 +34,7 @@ def record_keys(path: Path) -> list[str]:
         keys = pq.read_table(path, columns=["key"]).column("key")
     except FileNotFoundError as error:
         raise ValueError(f"{path} is missing: `opendet data verify` says what else is") from error
-    except (OSError, ValueError, KeyError) as error:  # Arrow's errors are of these kinds.
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         first_line = (str(error).splitlines() or [""])[0]
         raise ValueError(f"{path} is no readable file of records: {first_line}") from error
     return [str(key) for key in keys.to_pylist()]

@@ -16,6 +16,8 @@ from opendet.sources.image_files import ImageFiles
 
 _AT_ONCE = 500
 """Records; as Python objects they weigh some 10 KB each."""
+UNREADABLE = (OSError, ValueError, pa.ArrowException)
+"""What Arrow raises for a damaged file; some of its errors are of its own kind alone."""
 
 
 def holds_records(path: Path) -> bool:
@@ -23,7 +25,7 @@ def holds_records(path: Path) -> bool:
     no readable one."""
     try:
         metadata = pq.read_schema(path).metadata or {}
-    except (OSError, ValueError) as error:  # Arrow's errors are of these kinds
+    except UNREADABLE as error:
         raise ValueError(f"{path} is no readable Parquet file: {_first_line(error)}") from error
     return b"opendet.record_version" in metadata
 
@@ -32,7 +34,7 @@ def record_count(path: Path) -> int:
     """Raises ValueError, in one line, for a file that is no Parquet."""
     try:
         return int(pq.read_metadata(path).num_rows)
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path} is no readable Parquet file: {_first_line(error)}") from error
 
 
@@ -40,7 +42,7 @@ def part_records(piece: Piece) -> Iterator[Record | Trouble]:
     """The records of a part in its order; what cannot be read of it is left out and named."""
     try:
         file = pq.ParquetFile(piece.path)
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         yield _trouble(piece, error)
         return
     with file:
@@ -59,7 +61,7 @@ def find_in_part(piece: Piece, key: str, images: ImageFiles | None) -> Sample | 
     try:
         table = pq.read_table(piece.path, filters=[("key", "==", key)])
         records = table_to_records(table, where=piece.path.name) if len(table) else []
-    except (OSError, ValueError):
+    except UNREADABLE:
         return _find_in_damaged(piece, key, images)
     return _with_picture(records[0], piece, images) if records else None
 
@@ -84,7 +86,7 @@ def _group_records(file: Any, group: int, piece: Piece) -> Iterator[Record | Tro
             table.validate(full=True)
         except StopIteration:
             return
-        except (OSError, ValueError) as error:
+        except UNREADABLE as error:
             yield _trouble(piece, error)
             return
         yield from _table_records(table, piece)

@@ -27,12 +27,15 @@ def is_stage(folder: Path) -> bool:
 def stage_content(folder: Path) -> StageContent:
     """What a manifest names; where that is damaged, whatever lies in the folder."""
     try:
-        manifest = read_manifest(folder)
-    except ValueError as error:
+        return _as_told(folder, read_manifest(folder))
+    except (ValueError, OSError) as error:  # or it names a file that no disk can have
         pieces, troubles = loose_pieces(folder)
         name = folder.absolute().name
         stage = name if name in SAMPLE_STAGES else ""
         return StageContent(stage, pieces, (), (str(error), *troubles))
+
+
+def _as_told(folder: Path, manifest: Manifest) -> StageContent:
     if manifest.stage not in SAMPLE_STAGES:
         return StageContent(manifest.stage)
     pieces = tuple(_piece(folder, part, manifest.stage) for part in manifest.parts)

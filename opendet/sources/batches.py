@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from opendet.files import sha256_of
+from opendet.object_store.images import StoredImages
 from opendet.sources.card import USED, Batch, SourceCard, variables_of
 from opendet.sources.coco import list_coco
 from opendet.sources.containers import container_name
@@ -12,7 +13,7 @@ from opendet.sources.flickr30k import list_flickr30k
 from opendet.sources.folder import list_folder
 from opendet.sources.generateu import list_generateu
 from opendet.sources.grit import list_grit
-from opendet.sources.listing import Entry
+from opendet.sources.listing import Entry, entry_of, in_order
 from opendet.sources.lvis import list_lvis
 from opendet.sources.mdetr import list_mdetr
 from opendet.sources.odvg import list_odvg
@@ -62,16 +63,22 @@ def list_batch(card: SourceCard, batch: Batch, project_root: Path) -> list[Entry
     if batch.format == "scenes":
         return _list_scenes(card, batch)
     root = batch.folder(project_root)
-    check_folder(root / batch.images, card, batch)
+    check_images(card, batch, project_root)
     _check_sums(root, batch)
     if batch.format in ("voc", "visual_genome", "flickr30k"):
         check_folder(root / batch.annotations, card, batch, key="annotations")
     asked = {PARAMETERS.get(name, name): getattr(batch, name) for name in USED[batch.format]}
-    entries = READERS[batch.format](root, batch=batch.name, **asked)
+    if batch.address:
+        asked["images"] = ""  # what a store has is called by its name below the address
+    if batch.address and batch.format == "folder":
+        names = StoredImages(batch.address).names()
+        entries = in_order(entry_of(batch.name, "", name) for name in names)
+    else:
+        entries = READERS[batch.format](root, batch=batch.name, **asked)
     if not entries:
         where = "images" if batch.format in BY_FOLDER else "annotations"
         where = "list" if batch.list else where
-        path = root / getattr(batch, where)
+        path = batch.address or root / getattr(batch, where)
         raise ValueError(f"{_of(card, batch)}: {path} lists no image: mend its `{where}`")
     return entries
 
@@ -122,6 +129,15 @@ def _list_scenes(card: SourceCard, batch: Batch) -> list[Entry]:
         )
         for index in range(batch.count)
     ]
+
+
+def check_images(card: SourceCard, batch: Batch, project_root: Path) -> None:
+    """Raises ValueError, in one line that says how to mend it, where a batch's images are nowhere:
+    a disk that is not mounted must not send every image to the quarantine."""
+    if batch.address:
+        StoredImages(batch.address).require_there()
+    else:
+        check_folder(batch.folder(project_root) / batch.images, card, batch)
 
 
 def check_folder(folder: Path, card: SourceCard, batch: Batch, *, key: str = "images") -> None:

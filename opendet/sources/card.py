@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from opendet.object_store.address import check_address, is_address
 from opendet.section import Section, explain
 from opendet.sources.scene_settings import SceneSettings
 from opendet.yaml_file import read_yaml
@@ -61,6 +62,8 @@ USED: dict[str, tuple[str, ...]] = {
 }
 """What of a batch each format has a use for. Anything else that is set is a mistake: a list that
 nobody reads would let every image in."""
+_LISTED = ("voc", "yolo", "openimages", "grit")
+"""Formats that look into the folder of their images, which a store cannot show them."""
 _ANYWHERE = ("name", "split", "format", "root", "licence", "checksums")
 
 
@@ -79,7 +82,9 @@ class Batch(Section):
     licence: str
     """Of its images; the card's, unless it says otherwise."""
     images: str = ""
-    """The folder of the images below the root; empty for the root itself."""
+    """The folder of the images below the root; empty for the root itself. Or the address of images
+    in an object store, such as s3://bucket/photos: then only annotations lie below the root, and
+    the format `folder` needs none. Not for VOC, YOLO, OpenImages and GRIT."""
     annotations: str = ""
     """Below the root. A JSON file of COCO, LVIS, GenerateU, MDETR, or RefCOCO's instances; ODVG's
     JSON lines; GRIT's file or folder; OpenImages' CSV of boxes; YOLO's file of class names; the
@@ -114,7 +119,15 @@ class Batch(Section):
     def _whole(self) -> Self:
         if self.format == "scenes" and not self.count:
             raise ValueError("a batch of scenes needs `count`")
-        if self.format != "scenes" and not self.root:
+        is_stored = is_address(self.images)
+        if is_stored:
+            check_address(self.images)
+        if is_stored and self.format in _LISTED:
+            raise ValueError(
+                f"a batch of format {self.format} cannot have its images at an address: bring them "
+                "to a folder below the root"
+            )
+        if self.format != "scenes" and not (self.root or (is_stored and self.format == "folder")):
             raise ValueError(f"a batch of format {self.format} needs `root`")
         unused = sorted(self.model_fields_set - {*_ANYWHERE, *USED[self.format]})
         if unused:
@@ -130,6 +143,14 @@ class Batch(Section):
             if Path(path).is_absolute() or ".." in Path(path).parts:
                 raise ValueError(f"{path} leaves the batch's root: name a path below it")
         return self
+
+    @property
+    def address(self) -> str:
+        """Where its images lie in an object store; empty where they lie in a folder.
+
+        Raises ValueError for a variable that is not set.
+        """
+        return expand(self.images) if is_address(self.images) else ""
 
     def folder(self, project_root: Path) -> Path:
         """The absolute folder of the batch. Raises ValueError for a variable that is not set."""

@@ -13,6 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+from opendet.sources.listing import clean_text
+
+_LONGEST_NAME = 100
+"""Characters of what a broken pickle calls a name."""
+
 
 class _NotPlainError(pickle.UnpicklingError):
     pass
@@ -48,7 +53,7 @@ class _PlainUnpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise _NotPlainError(f"it names {module}.{name}")
+            raise _NotPlainError(f"it names {clean_text(f'{module}.{name}')[:_LONGEST_NAME]}")
         return _ALLOWED[module, name]
 
 
