@@ -11,6 +11,7 @@ from opendet.actors import one_ray
 from opendet.build import Build
 from opendet.cluster import ADDRESS_VARIABLE, inside_job, submit_stage
 from opendet.console import dress_logging, exit_code_of, interrupt_on_sigterm
+from opendet.telemetry import switch_off_telemetry
 
 StageProgram = Callable[[Build], None]
 """The `main` of a module of pipelines/."""
@@ -47,6 +48,7 @@ def run_stages(
     The build is locked once for all of them. With `retrying`, their quarantined samples are tried
     again, and nothing else is done.
     """
+    switch_off_telemetry()
     dress_logging()
     interrupt_on_sigterm()
     address = address or os.environ.get(ADDRESS_VARIABLE, "")

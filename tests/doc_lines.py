@@ -11,6 +11,7 @@ _HISTORY = {"benchmarks", "decisions", "log"}
 PAGES = (
     "README.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
     *sorted(
         path.relative_to(ROOT).as_posix()
         for pattern in ("*.md", "guides/*.md")

@@ -24,8 +24,9 @@ from project_world import ROOT, make_project, published, start_build
 from opendet import actors
 from opendet.actors import ray_session
 from opendet.build import Build
-from opendet.cluster import INSECURE_VARIABLE, check_address, submit_stage
+from opendet.cluster import INSECURE_VARIABLE, _variables, check_address, submit_stage
 from opendet.flow import run
+from opendet.telemetry import SWITCHES
 from opendet.work import WorkFolder
 
 # Other tests' Rays live on this machine too. Ray gives every node's agent the same port, and lets a
@@ -257,7 +258,23 @@ def test_the_cluster_file_is_one_that_ray_takes() -> None:
     assert "RAY_AUTH_MODE=token" in head
     assert "RAY_AUTH_MODE=token" in worker
     assert "--num-cpus=0" in head
+    assert "RAY_USAGE_STATS_REPORT_URL=http://127.0.0.1:9 " in head
+    assert all("--disable-usage-stats" in command for command in (head, worker))
     assert "~/.ray/auth_token" in config["file_mounts"]
+
+
+def test_a_job_is_told_to_report_nothing_and_is_told_no_secret(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in SWITCHES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "hf_secret")
+    told = _variables(Build.open(root=project))
+    assert SWITCHES.items() <= told.items()
+    assert "hf_secret" not in told.values()
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")  # somebody wants it
+    assert _variables(Build.open(root=project))["RAY_USAGE_STATS_ENABLED"] == "1"
 
 
 def test_nobody_listens(project: Path) -> None:

@@ -1,36 +1,50 @@
-"""Two Ray nodes on this machine, started as a user starts them; one of them loses its power."""
+"""Two Ray nodes: one loses its power, its network or its pace, or the head is begun anew."""
 
-import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from urllib.request import urlopen
 
-import psutil
 import pytest
+from node_world import (
+    PATIENCE,
+    Cluster,
+    Process,
+    a_cable,
+    a_cluster,
+    cut_power,
+    free_port,
+    joined,
+    wait_for,
+    without_namespaces,
+)
 from project_world import make_project, published, start_build
 
 from opendet.cluster import ADDRESS_VARIABLE
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = 200.0
-"""Seconds that anything may take on a busy machine."""
 STAGES = ["caption", "regions"]
 IMAGES, SHARDS = 44, 5
 IN_FLIGHT = 9
 """Images of a shard."""
-RAY = Path(sys.executable).with_name("ray")
-CLI = [sys.executable, "-c", "from opendet.cli import main\nmain()"]
+CLI = """
+from opendet import cluster
+from opendet.cli import main
+cluster.OUTAGE_SECONDS = 5.0
+main()
+"""
+DEAD_WITHIN = {
+    "RAY_health_check_initial_delay_ms": "5000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "5",
+}
+"""After some ten seconds without a word a node counts as dead; by default it is a minute."""
 
 GATED = '''
 """The stage `caption`. The actor on the node that is to die stops where `gate` says."""
@@ -88,11 +102,10 @@ class Worker:
         self.calls += 1
         with (self.root / "asked").open("a") as asked:
             asked.writelines(f"{sample.key}\\n" for sample in samples)
-        if self.calls == FIRST_SHARD + 2:
-            if doomed():
-                stop(self.root)
-            while not (self.root / "stopped").exists():
-                time.sleep(0.05)
+        if self.calls == FIRST_SHARD + 2 and doomed():
+            stop(self.root)
+        elif self.calls == FIRST_SHARD + 2:
+            wait_for(self.root / "stopped")
         return self.worker(samples)
 
 
@@ -101,110 +114,19 @@ def doomed():
 
 
 def stop(root):
+    """Until somebody lets it go on, or for ever."""
     (root / "stopped").touch()
-    while True:
+    wait_for(root / "go-on")
+
+
+def wait_for(path):
+    while not path.exists():
         time.sleep(0.05)
 
 
 if __name__ == "__main__":
     stage_main(main, __doc__)
 '''
-
-
-Process = subprocess.Popen[bytes]
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """Of a head alone, until nodes join it."""
-
-    head: str
-    """Where nodes join it."""
-    address: str
-    """Of its job server."""
-
-
-@contextmanager
-def a_cluster(cpus: int) -> Iterator[Cluster]:
-    """A head with so many CPUs for actors."""
-    port, server = free_port(), free_port()
-    address = f"http://127.0.0.1:{server}"
-    told = ("--head", f"--port={port}", "--include-dashboard=true", f"--dashboard-port={server}")
-    with a_node("head", *told, f"--num-cpus={cpus}") as head:
-        wait_for(lambda: nodes_seen(address) == 1, "head", head)
-        yield Cluster(f"127.0.0.1:{port}", address)
-
-
-@contextmanager
-def joined(cluster: Cluster, name: str) -> Iterator[Process]:
-    """A further node, of one CPU."""
-    before = nodes_seen(cluster.address)
-    with a_node(name, f"--address={cluster.head}", "--num-cpus=1") as node:
-        wait_for(lambda: nodes_seen(cluster.address) > before, f"node {name}", node)
-        yield node
-
-
-@contextmanager
-def a_node(name: str, *arguments: str) -> Iterator[Process]:
-    """`ray start`; the node's processes are all below the one that is given."""
-    # Not pytest's folder: the names of Ray's sockets must be short.
-    with TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
-        command = [
-            *(RAY, "start", "--block", *arguments),
-            *("--node-ip-address=127.0.0.1", f"--temp-dir={folder}"),
-            *("--dashboard-agent-listen-port=0", "--object-store-memory=100000000"),
-        ]
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            # Ray wants to be asked twice before two of its nodes share a loopback address.
-            env={**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1", "NODE": name},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            yield process
-        finally:
-            cut_power(process)
-
-
-def cut_power(node: Process) -> None:
-    """SIGKILL to every process of a node."""
-    if node.poll() is None:
-        for process in [*psutil.Process(node.pid).children(recursive=True), node]:
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
-    node.wait()
-
-
-def nodes_seen(address: str) -> int:
-    """How many have ever joined the cluster; 0 while it does not answer."""
-    try:
-        with urlopen(f"{address}/api/v0/nodes", timeout=10) as reply:
-            return len(json.load(reply)["data"]["result"]["result"])
-    except (OSError, HTTPException):
-        return 0
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(
-    come: Callable[[], object], what: str, process: Process, said: Path | None = None
-) -> None:
-    """Until it has come; fails where the process ends, or nothing comes."""
-    deadline = time.monotonic() + PATIENCE
-    while not come():
-        told = said.read_text() if said else ""
-        assert process.poll() is None, f"{what}: it ended with {process.returncode}\n{told}"
-        assert time.monotonic() < deadline, f"no {what} after {PATIENCE:.0f} s\n{told}"
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -263,6 +185,80 @@ def test_a_node_that_dies_while_an_actor_is_placed_there(
     assert len((build.project / "asked").read_text().split()) == IMAGES
 
 
+@pytest.mark.skipif(bool(without_namespaces()), reason=without_namespaces())
+def test_a_node_that_is_cut_off_works_on_and_changes_nothing(
+    fresh: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    """The network between two namespaces goes; its actor still writes into the shared folder."""
+    with (
+        a_cable() as cable,
+        a_cluster(cpus=1, place=cable.head, told=DEAD_WITHIN) as cluster,
+        joined(cluster, "doomed", cable.other),
+        building(fresh, tmp_path, cluster, gate="working", actors=2) as build,
+    ):
+        build.wait_for((build.project / "stopped").exists, "stop on the doomed node")
+        build.wait_for(build.committed, "committed part")
+        cable.cut()
+        (build.project / "go-on").touch()
+        assert build.code() == 0, build.said.read_text()
+    assert published(build.project) == expected
+    assert "caption: lost the node of a worker; the build goes on" in build.said.read_text()
+    asked = (build.project / "asked").read_text().split()
+    assert len(set(asked)) == IMAGES
+    # both have made the one shard, the one that was cut off perhaps not to its end
+    assert IMAGES < len(asked) <= IMAGES + IN_FLIGHT
+    assert len(build.parts()) == SHARDS
+
+
+def test_a_slow_actor_holds_up_its_own_shard_alone(
+    fresh: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    """It goes on once all the others are done, which waits for ever where they wait for it."""
+    with (
+        a_cluster(cpus=1) as cluster,
+        joined(cluster, "doomed"),
+        building(fresh, tmp_path, cluster, gate="working", actors=2) as build,
+    ):
+        build.wait_for((build.project / "stopped").exists, "stop of the slow actor")
+        build.wait_for(lambda: build.committed() == SHARDS - 1, "end of all other shards")
+        (build.project / "go-on").touch()
+        assert build.code() == 0, build.said.read_text()
+    assert published(build.project) == expected
+    assert len((build.project / "asked").read_text().split()) == IMAGES
+
+
+def test_a_build_goes_on_after_its_head_has_come_back(
+    fresh: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    ports = free_port(), free_port()
+    with (
+        a_cluster(cpus=1, ports=ports) as cluster,
+        joined(cluster, "doomed"),
+        building(fresh, tmp_path, cluster, gate="working", actors=2) as build,
+    ):
+        build.wait_for((build.project / "stopped").exists, "stop on the doomed node")
+        build.wait_for(build.committed, "committed part")
+        cut_power(cluster.node)
+        assert build.code() == 1
+        *_, line = build.said.read_text().splitlines()
+        assert line.startswith(f"pipelines.caption: lost {cluster.address} and its job opendet-")
+        done = build.committed()
+        # the old node's actor works on, among those of the new head
+        (build.project / "go-on").touch()
+        with (
+            a_cluster(cpus=1, ports=ports) as again,
+            joined(again, "other"),
+            running(build.project, build.said, again, actors=2) as second,
+        ):
+            assert second.code() == 0, second.said.read_text()
+    assert 0 < done < SHARDS
+    assert published(build.project) == expected
+    assert f"caption: {SHARDS - done} of {SHARDS} shards to do" in second.said.read_text()
+    asked = (build.project / "asked").read_text().split()
+    assert len(set(asked)) == IMAGES
+    assert len(asked) <= IMAGES + 2 * IN_FLIGHT
+
+
 @dataclass(frozen=True)
 class Building:
     """`opendet data build` on a cluster, under way."""
@@ -279,6 +275,11 @@ class Building:
         folder = self.project / ".opendet" / "tiny" / "caption"
         return len(list(folder.glob("*/commits/*.json")))
 
+    def parts(self) -> list[str]:
+        """Of the stage `caption`, committed or not."""
+        folder = self.project / ".opendet" / "tiny" / "caption"
+        return sorted(path.name for path in folder.glob("*/parts/*"))
+
     def code(self) -> int:
         return self.process.wait(PATIENCE)
 
@@ -287,12 +288,20 @@ class Building:
 def building(
     fresh: Path, tmp_path: Path, cluster: Cluster, *, gate: str, actors: int
 ) -> Iterator[Building]:
-    project, said = tmp_path / "project", tmp_path / "said"
+    """A copy of the project, and the build of it that stops where `gate` says."""
+    project = tmp_path / "project"
     shutil.copytree(fresh, project)
     (project / "gate").write_text(gate)
-    with said.open("w") as stderr:
+    with running(project, tmp_path / "said", cluster, actors=actors) as build:
+        yield build
+
+
+@contextmanager
+def running(project: Path, said: Path, cluster: Cluster, *, actors: int) -> Iterator[Building]:
+    command = [sys.executable, "-c", CLI, "data", "build", *STAGES, "--actors", str(actors)]
+    with said.open("a") as stderr:
         process = subprocess.Popen(
-            [*CLI, "data", "build", *STAGES, "--actors", str(actors)],
+            [*cluster.place.begin, *command],
             cwd=project,
             env={**os.environ, "PYTHONPATH": str(project), ADDRESS_VARIABLE: cluster.address},
             stdout=subprocess.DEVNULL,
