@@ -14,9 +14,20 @@ def read_yaml(path: Path) -> Any:
             return yaml.load(file, _KeysOnce)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        except RecursionError as error:
+            raise ValueError(f"{path} is nested too deep for what it is to say") from error
+
+
+DEEPEST = 100
+"""Levels of brackets: scanning them takes time with the square of their number."""
 
 
 class _KeysOnce(yaml.SafeLoader):
+    def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
+        if self.flow_level >= DEEPEST:
+            raise ValueError(f"{self.name} is nested too deep for what it is to say")
+        super().fetch_flow_collection_start(token)
+
     def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
         """Looked at before values are made of it: by then `<<` has added the keys of others."""
         mapping = super().compose_mapping_node(anchor)

@@ -33,6 +33,7 @@ class ClipText:
         Raises ValueError, in one line, where there is none or where weights of it are missing:
         transformers would draw those at random.
         """
+        from safetensors import SafetensorError
         from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
         try:
@@ -42,7 +43,7 @@ class ClipText:
                 network, report = loader.from_pretrained(
                     model, config=_config(model), use_safetensors=True, output_loading_info=True
                 )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             said = " ".join(str(error).split())[:200]
             raise ValueError(
                 f"no CLIP text tower at `{model}` ({said}): name a folder that transformers saved, "

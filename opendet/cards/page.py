@@ -53,9 +53,21 @@ def section(title: str, lines: Iterable[str]) -> Iterator[str]:
 
 def with_header(header: Mapping[str, Any], lines: Iterable[str]) -> str:
     """A whole page: the YAML header of the Hugging Face hub, what is empty left out, and lines."""
-    told = {key: value for key, value in header.items() if value}
+    told = {key: _in_line(value) for key, value in header.items() if value}
     dumped = yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=1000)
     return f"---\n{dumped}---\n\n" + "\n".join(lines).rstrip() + "\n"
+
+
+def _in_line(value: Any) -> Any:
+    """YAML would let through what turns the direction of writing: a card is printed, too."""
+    match value:
+        case str():
+            return " ".join(printable(value).split())
+        case Mapping():
+            return {key: _in_line(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_in_line(inner) for inner in value]
+    return value
 
 
 def number(value: int) -> str:

@@ -7,9 +7,12 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from opendet.faults.peer_kills import killed_peer
 from opendet.faults.rows import Effort, Shown, Tally
 from opendet.faults.syscalls import killed_at, missing, steps_of
 from opendet.faults.toy_build import ONCE, SHARD_SAMPLES, SHARDS, Settings, build, command
@@ -20,6 +23,8 @@ FEW = Settings(shards=2)
 LOCAL, ON_RAY = Settings(seconds=0.03), Settings(actors=2, seconds=0.2)
 RAY_EACH = 10
 """One build of so many runs on Ray, which takes seconds to begin."""
+PEER_TRIES = {"ShardWriter": 20, "Ray Data": 4, "Ray Data with its checkpoint": 4}
+"""Of the full row: a Ray Data pipeline takes seconds to begin, three times a try."""
 QUIET = {"PYTHONUNBUFFERED": "1"}
 
 
@@ -27,22 +32,14 @@ def random_kills(effort: Effort) -> Shown:
     """Kill a build's whole process group at random times, again and again, until one run ends."""
     wanted = undisturbed(effort.folder)
     tally, kills, again, most = Tally(), 0, 0, 0
-    for number in effort.tries(200):
-        rng, folder = random.Random(number), effort.folder / str(number)
-        on_ray = number % RAY_EACH == 0
-        own = _until_done(folder, ON_RAY if on_ray else LOCAL, rng)
-        in_flight = own * (ON_RAY.actors if on_ray else 1) * SHARD_SAMPLES
-        seen = len((folder / "calls").read_text().splitlines()) - ONCE
-        kills, again, most = kills + own, again + seen, most + in_flight
-        same = bytes_of(folder / "out") == wanted
-        problem = "" if same else f"try {number}: other bytes"
-        if seen > in_flight * ONCE // (SHARDS * SHARD_SAMPLES):
-            problem = f"try {number}: {seen} samples redone, {in_flight} were in flight"
-        tally.add(problem)
-        shutil.rmtree(folder)
+    for one in effort.two_at_once(200, partial(_killed_build, effort.folder, wanted)):
+        kills, again, most = kills + one.kills, again + one.again, most + one.in_flight
+        tally.add(one.problem)
+    peers = "; ".join(killed_peer(effort, kind, tries) for kind, tries in PEER_TRIES.items())
     return tally.shown(
         f"{kills} kills; {again} samples seen again, at most {most} were in flight; one build of "
-        f"{RAY_EACH} on Ray"
+        f"{RAY_EACH} on Ray",
+        peers,
     )
 
 
@@ -128,14 +125,42 @@ def leftovers(folder: Path) -> list[Path]:
     return [*found, *(path for path in folder.rglob(".*") if path.is_file())]
 
 
+@dataclass(frozen=True, slots=True)
+class _Killed:
+    """A build that was killed and begun again until it ended."""
+
+    kills: int
+    again: int
+    """Samples that were looked at more often than once."""
+    in_flight: int
+    """Samples that workers held when they were killed, at most."""
+    problem: str
+
+
+def _killed_build(place: Path, wanted: dict[str, bytes], number: int) -> _Killed:
+    rng, folder = random.Random(number), place / str(number)
+    on_ray = number % RAY_EACH == 0
+    kills = _until_done(folder, ON_RAY if on_ray else LOCAL, rng)
+    in_flight = kills * (ON_RAY.actors if on_ray else 1) * SHARD_SAMPLES
+    again = len((folder / "calls").read_text().splitlines()) - ONCE
+    same = bytes_of(folder / "out") == wanted
+    problem = "" if same else f"try {number}: other bytes"
+    if again > in_flight * ONCE // (SHARDS * SHARD_SAMPLES):
+        problem = f"try {number}: {again} samples redone, {in_flight} were in flight"
+    shutil.rmtree(folder)
+    return _Killed(kills, again, in_flight, problem)
+
+
 def _until_done(folder: Path, settings: Settings, rng: random.Random) -> int:
     """Build and kill until a run ends well; how many were killed."""
     folder.mkdir()
-    kills, longest = 0, 6.0 if settings.actors else 1.6
+    kills, longest = 0, 6.0 if settings.actors else 1.2
     while True:
         process = _start(folder, settings)
+        while process.poll() is None and not _has_begun(folder, process.pid):
+            time.sleep(0.005)  # while it imports, nothing can be lost
         try:
-            code = process.wait(timeout=rng.uniform(0.2, longest))
+            code = process.wait(timeout=rng.uniform(0, longest))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -143,6 +168,12 @@ def _until_done(folder: Path, settings: Settings, rng: random.Random) -> int:
             continue
         assert code == 0, f"a run ended with {code}"
         return kills
+
+
+def _has_begun(folder: Path, pid: int) -> bool:
+    """Whether the process holds the folder's lock, in which it writes its number."""
+    lock = folder / "lock"
+    return lock.exists() and lock.read_text() == str(pid)
 
 
 def _start(folder: Path, settings: Settings) -> "subprocess.Popen[bytes]":

@@ -3,8 +3,13 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 MOST_PROBLEMS = 5
 """Of those that are told of a row; the rest is counted."""
@@ -49,6 +54,14 @@ class Effort:
                 return
             yield number
 
+    def two_at_once(self, full: int, work: Callable[[int], T]) -> Iterator[T]:
+        """What `work` makes of the number of each try, in order. Two go on at a time, in threads:
+        for work that mostly waits for a process of its own."""
+        numbers = self.tries(full)
+        with ThreadPoolExecutor(2) as pool:
+            while pair := list(islice(numbers, 2)):
+                yield from pool.map(work, pair)
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -75,6 +88,13 @@ class Tally:
         self.good += not problem
         if problem and len(self.problems) < MOST_PROBLEMS:
             self.problems.append(problem)
+
+    def add_all(self, tries: int, *problems: str) -> None:
+        """So many tries, of which some were not good."""
+        for problem in problems:
+            self.add(problem)
+        self.tries += tries - len(problems)
+        self.good += tries - len(problems)
 
     def shown(self, figure: str, peers: str = "") -> Shown:
         return Shown(self.tries, self.good, figure, peers, tuple(self.problems))

@@ -4,11 +4,15 @@ from opendet.faults.bombs import bombs
 from opendet.faults.damaged import damaged_shards
 from opendet.faults.evaluated import random_sets
 from opendet.faults.failed_calls import failed_calls
+from opendet.faults.fuzzed import fuzzed
 from opendet.faults.killed import commit_kills, random_kills, worker_kills
+from opendet.faults.malicious import malicious_files
 from opendet.faults.poisoned import deadly_samples, raising_samples
+from opendet.faults.poisoned_source import poisoned_sources
 from opendet.faults.raced import equal_bytes, races
 from opendet.faults.repro import killed_repros
 from opendet.faults.rows import Fault
+from opendet.faults.secret_tokens import tokens_stay
 from opendet.faults.sockets import listening
 from opendet.faults.trained import killed_saves, killed_trainings
 
@@ -65,7 +69,26 @@ FAULTS = (
         "the same dvc.lock and bytes; what was finished is not redone",
         killed_repros,
     ),
+    Fault(
+        "R13",
+        "poison samples: images, boxes, captions, names",
+        "no crash; each counted under the right reason, none unaccounted for",
+        poisoned_sources,
+    ),
+    Fault(
+        "R14",
+        "damaged shards, annotations, records and configurations",
+        "one line, within 5 s, in bounded memory",
+        fuzzed,
+    ),
+    Fault(
+        "R15",
+        "malicious shards, weights, models, texts and configurations",
+        "nothing fires",
+        malicious_files,
+    ),
     Fault("R16", "decompression bombs", "refused before pixels are allocated", bombs),
     Fault("R18", "a local run's sockets", "none off loopback", listening),
+    Fault("R19", "tokens in the environment", "in no file and no output", tokens_stay),
     Fault("R22", "the evaluator beside pycocotools", "equal to 12 decimals", random_sets),
 )

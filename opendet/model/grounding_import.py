@@ -70,9 +70,11 @@ def _read(path: str) -> dict[str, Tensor]:
     from transformers import AutoConfig, AutoModelForZeroShotObjectDetection
 
     try:
-        kind = AutoConfig.from_pretrained(path).model_type
+        kind = AutoConfig.from_pretrained(path, trust_remote_code=False).model_type
         if kind in ("mm-grounding-dino", "grounding-dino"):
-            model = AutoModelForZeroShotObjectDetection.from_pretrained(path, use_safetensors=True)
+            model = AutoModelForZeroShotObjectDetection.from_pretrained(
+                path, use_safetensors=True, trust_remote_code=False
+            )
             return dict(model.state_dict())
     except Exception as error:  # whatever a damaged file or a hub out of reach raises
         reason = str(error).split("\n")[0][:160]

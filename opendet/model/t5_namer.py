@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -252,7 +253,7 @@ class T5Namer(nn.Module):
             t5 = T5ForConditionalGeneration.from_pretrained(
                 path, dtype=torch.float32, use_safetensors=True
             )
-        except (OSError, ValueError, AttributeError, RuntimeError) as error:
+        except (OSError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
             # the library meets another model's folder with whatever its loading stumbles over
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ValueError(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -105,7 +106,10 @@ def _load(record: Path) -> Checkpoint:
     tensors = record.with_suffix(".safetensors")
     if not tensors.is_file() or FileStamp.of(tensors) != commit.stamp:
         raise ValueError(f"{tensors} is missing or not what {record.name} says")
-    return Checkpoint(commit.step, load_file(tensors), commit.state)
+    try:
+        return Checkpoint(commit.step, load_file(tensors), commit.state)
+    except SafetensorError as error:  # its record vouches for what never was one
+        raise ValueError(f"{tensors} holds no tensors: {error}") from error
 
 
 def _newest_first(folder: Path) -> list[Path]:

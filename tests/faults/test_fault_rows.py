@@ -1,6 +1,7 @@
 """Rows of the fault suite: what holds, how often is tried, and what the record says."""
 
 import json
+import threading
 import time
 from pathlib import Path
 
@@ -83,3 +84,22 @@ def test_the_program_ends_with_1_unless_every_bar_is_met(
 def test_a_number_that_no_fault_has() -> None:
     with pytest.raises(ValueError, match="no fault R99; there are R1, "):
         program.chosen(["R99"])
+
+
+def test_two_tries_go_on_at_a_time_and_none_after_the_deadline(tmp_path: Path) -> None:
+    met = threading.Barrier(2, timeout=20)
+
+    def work(number: int) -> int:
+        met.wait()  # neither ends before the other has begun
+        return number * number
+
+    assert list(Effort(tmp_path).two_at_once(6, work)) == [0, 1, 4, 9, 16, 25]
+    late = Effort(tmp_path, deadline=time.monotonic() - 1)
+    assert list(late.two_at_once(6, work)) == []
+
+
+def test_many_tries_are_counted_at_once() -> None:
+    tally = Tally()
+    tally.add_all(100, "one", "two")
+    tally.add_all(10)
+    assert (tally.tries, tally.good, tally.problems) == (110, 108, ["one", "two"])

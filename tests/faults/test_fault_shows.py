@@ -1,5 +1,6 @@
 """The suite's own tries: each must be able to tell a system that breaks from one that does not."""
 
+import os
 import random
 import shutil
 import sys
@@ -113,3 +114,19 @@ def test_a_bomb_is_small_as_a_file(tmp_path: Path) -> None:
     assert len(content) < 100_000
     with pytest.raises(BadImageError, match="too many pixels"):
         inspect_image(content)
+
+
+def test_a_build_has_begun_when_its_lock_names_it(tmp_path: Path) -> None:
+    assert not killed._has_begun(tmp_path, os.getpid())
+    build(tmp_path, Settings(shards=1))
+    assert killed._has_begun(tmp_path, os.getpid())
+    assert not killed._has_begun(tmp_path, os.getpid() + 1)
+
+
+@pytest.mark.slow
+def test_a_killed_build_is_rebuilt_and_its_kills_are_counted(tmp_path: Path) -> None:
+    wanted = killed.undisturbed(tmp_path, Settings())
+    one = killed._killed_build(tmp_path, wanted, 3)
+    assert one.problem == ""
+    assert one.again <= one.in_flight == one.kills * killed.SHARD_SAMPLES
+    assert killed._killed_build(tmp_path, {"x": b""}, 3).problem == "try 3: other bytes"
