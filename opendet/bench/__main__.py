@@ -89,9 +89,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 """Names that stand for several."""
 
-LONG = ("localisation", "self-training", "curation", "deco", "captions", "whole-model")
-"""Those whose units are training runs, minutes each: their results lie in git, so that the tables
-can be finished on several machines and days."""
+LONG = ("localisation", "self-training", "curation", "deco", "captions", "whole-model", "pool")
+"""Those whose units take minutes or hours, training runs most of them: their results lie in git, so
+that the tables can be finished on several machines and days."""
 
 PLAIN_WIDTH = 160  # Columns where the output is no terminal.
 

@@ -15,9 +15,8 @@ from opendet.files import write_durably, write_json_durably
 
 HEAD = (
     "# Benchmarks\n\nWritten from `benchmarks.json` by the benches themselves: `make bench` runs "
-    "all, `make bench BENCH=name` one. `runs/` holds the result of each training run behind "
-    "`localisation`, `self-training` and `whole-model`; `make bench RUNS=folder` trains them "
-    "again.\n"
+    "all, `make bench BENCH=name` one. `runs/` holds the results of those whose runs take "
+    "minutes or hours; `make bench RUNS=folder` makes them again.\n"
 )
 
 
