@@ -1,4 +1,4 @@
-"""Ray, all of it: a session, actors that take shard after shard, and what happens when they die.
+"""Shards on Ray: actors that take shard after shard, and what happens when they die.
 
 Actors schedule shards at least once; the commit protocol (`opendet.work`) makes it exactly once. An
 actor loads its worker once. One that dies is replaced, and the samples of the shard it died on are
@@ -8,20 +8,15 @@ one that was lost with its node, which asks for no hunt.
 """
 
 import logging
-import os
-import signal
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
-from opendet.curate.ordered_map import OrderedMap, map_on_threads
 from opendet.manifest import FileStamp, PartCommit
 from opendet.poison import MAX_UNEXPLAINED_DEATHS, Job
+from opendet.ray_session import answer, deaths, rest, take_rested
 from opendet.shard_run import make_part, make_whole, run_shard
 from opendet.stage import In, Out, Stage, Task, Worker
 from opendet.work import WorkFolder
@@ -29,94 +24,7 @@ from opendet.work import WorkFolder
 # Seconds that actors may wait for a place before a line says so.
 PLACE_SECONDS = 60.0
 
-T = TypeVar("T")
-R = TypeVar("R")
-
 log = logging.getLogger(__name__)
-
-
-@contextmanager
-def ray_session(cpus: int, address: str = "", *, keep_actors: bool = False) -> Iterator[None]:
-    """A private local Ray on loopback that ends with the block, or a cluster's own.
-
-    Inside a Ray job `address` is "auto". Ray's logs and bars are silenced: the run's progress is
-    ours. Within `one_ray` a session goes on to the next one instead of ending, and its actors wait
-    for the next stage: whoever has another use for their CPUs sends them away (not `keep_actors`).
-    """
-    if not keep_actors:
-        _resting.clear()
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if not address:
-        # A private Ray lives as long as this process and needs no token file. With clusters off,
-        # it takes 127.0.0.1 for its node's address, and each of its servers binds to that alone.
-        os.environ["RAY_AUTH_MODE"] = "disabled"
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    import ray
-
-    if not ray.is_initialized():
-        _start_ray(cpus, address)
-    try:
-        yield
-    finally:
-        if not _shared_by_stages:
-            ray.shutdown()
-
-
-@contextmanager
-def one_ray() -> Iterator[None]:
-    """Let all sessions of the block share one Ray, begun by the first that needs it."""
-    global _shared_by_stages
-    _shared_by_stages = True
-    try:
-        yield
-    finally:
-        _shared_by_stages = False
-        _resting.clear()
-        if "ray" in sys.modules:
-            sys.modules["ray"].shutdown()
-
-
-_shared_by_stages = False
-_resting: list[Any] = []
-"""Actors that have done a stage's shards and wait for the next stage's: a process takes a second of
-CPU time to begin. Who holds a handle keeps an actor, and what it booked."""
-
-
-def _start_ray(cpus: int, address: str) -> None:
-    import ray
-
-    silent: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    if address:
-        ray.init(address=address, **silent)
-    else:
-        cpus = max(cpus, os.cpu_count() or 1)  # a later stage of the session may book more
-        with _without_its_server():
-            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **silent)
-    signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts one in its place that dumps its stack
-
-
-@contextmanager
-def _without_its_server() -> Iterator[None]:
-    """Without a dashboard, Ray begins the dashboard's server for its usage report alone. Where
-    reports are switched off too, that one still asks the cloud's metadata service where it runs.
-    """
-    from ray._private import node
-
-    kind: Any = node.Node
-    start = getattr(kind, "start_api_server", None)
-    if start is None:  # another version of Ray, whose inside we do not know
-        yield
-        return
-    kind.start_api_server = _begin_nothing
-    try:
-        yield
-    finally:
-        kind.start_api_server = start
-
-
-def _begin_nothing(_: object, **__: object) -> None:
-    pass
 
 
 class ShardActor(Generic[In, Out]):
@@ -180,14 +88,12 @@ class _Crew(Generic[In, Out]):
         self._stage = stage
         self._remote: Any = ray.remote(num_cpus=1, num_gpus=stage.gpus, max_restarts=0)(ShardActor)
         self._arguments = (ray.put(stage), work)
-        self._coming: dict[Any, Any] = {}  # what each will answer, and the actor
         self._node_of: dict[Any, str] = {}
         self._lost = 0
         self._warn_at: float | None = None
-        if stage.gpus == 0:
-            for actor in _resting[:size]:
-                self._coming[actor.turn_to.remote(*self._arguments)] = actor
-        _resting.clear()
+        rested = take_rested(size if stage.gpus == 0 else 0)
+        # What each will answer, and the actor.
+        self._coming = {actor.turn_to.remote(*self._arguments): actor for actor in rested}
         for _ in range(size - len(self._coming)):
             self.hire()
 
@@ -199,8 +105,8 @@ class _Crew(Generic[In, Out]):
     def rest(self) -> None:
         """Let the idle ones wait for the next stage. One with a share of a GPU goes: its memory of
         it is free again only with its process."""
-        if _shared_by_stages and self._stage.gpus == 0:
-            _resting.extend(self.idle)
+        if self._stage.gpus == 0:
+            rest(self.idle)
 
     def replace(self, actor: Any, error: Exception) -> bool:
         """Hire another one; whether a dead actor's node is gone too, as far as that is known yet.
@@ -240,7 +146,7 @@ class _Crew(Generic[In, Out]):
         actor = self._coming.pop(answer)
         try:
             self._node_of[actor] = ray.get(answer)
-        except _deaths() as error:
+        except deaths() as error:
             self._lost += 1
             if getattr(error, "actor_init_failed", False) or self._lost > MAX_UNEXPLAINED_DEATHS:
                 raise
@@ -294,7 +200,7 @@ def run_on_ray(
             commit: PartCommit | None = ray.get(done)
         except RayTaskError as error:
             raise error.cause from None
-        except _deaths() as error:
+        except deaths() as error:
             with_its_node = crew.replace(actor, error)
             if with_its_node and job.deaths == 0:
                 log.warning("%s: lost the node of a worker; the build goes on", stage.name)
@@ -314,98 +220,21 @@ def run_on_ray(
     crew.rest()
 
 
+def _start(actor: Any, job: Job) -> Any:
+    if job.suspects:
+        return actor.probe.remote(job.task, job.probed())
+    return actor.make.remote(job.task, job.poison)
+
+
 def make_whole_on_ray(
     stage: str, make: Callable[[Path], Mapping[str, Any]], work: WorkFolder, cpus: int
 ) -> dict[str, FileStamp]:
     import ray
-    from ray.exceptions import RayTaskError
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     largest = max((node["Resources"].get("CPU", 0.0) for node in nodes), default=0.0)
     if cpus > largest:
         log.warning("%s waits for a node of %d CPUs; the largest has %g", stage, cpus, largest)
-    try:
-        files: dict[str, FileStamp] = ray.get(
-            ray.remote(num_cpus=cpus)(make_whole).remote(make, work)
-        )
-    except RayTaskError as error:
-        raise error.cause from None
-    except _deaths() as error:
-        raise ChildProcessError(
-            f"{stage}: its process died, each time that Ray began it: look at the machine's memory"
-        ) from error
+    made = ray.remote(num_cpus=cpus)(make_whole).remote(make, work)
+    files: dict[str, FileStamp] = answer(made, f"{stage}: its process died")
     return files
-
-
-@contextmanager
-def ordered_map(actors: int, address: str = "", *, threads: int = 1) -> Iterator[OrderedMap]:
-    """A map over Ray for the block; over threads of this process where there are no actors."""
-    if actors == 0:
-        yield partial(map_on_threads, threads=threads)
-    else:
-        with ray_session(actors, address):
-            yield partial(map_on_ray, workers=actors)
-
-
-def map_on_ray(function: Callable[[T], R], items: Sequence[T], *, workers: int) -> Iterator[R]:
-    """The function of each item, in the items' order, from at most so many processes at once.
-
-    Each works on one thread, so that what it makes hangs on its item alone. One that dies is begun
-    anew by Ray; what the function raises is raised here.
-    """
-    import ray
-
-    remote: Any = ray.remote(num_cpus=1)(_on_one_thread)
-    what = ray.put(function)
-    running: list[Any] = []
-    begun: deque[Any] = deque()
-    for item in items:
-        if len(running) == workers:
-            _, running = ray.wait(running, num_returns=1)
-        running.append(remote.remote(what, item))
-        begun.append(running[-1])
-        while begun and begun[0] not in running:
-            yield _answer(begun.popleft())
-    while begun:
-        yield _answer(begun.popleft())
-
-
-def _on_one_thread(function: Callable[[T], R], item: T) -> R:
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=1):
-        return function(item)
-
-
-def _answer(promised: Any) -> Any:
-    import ray
-    from ray.exceptions import RayTaskError
-
-    try:
-        return ray.get(promised)
-    except RayTaskError as error:
-        raise error.cause from None
-    except _deaths() as error:
-        raise ChildProcessError(
-            "a worker of Ray died, each time that it began: look at the machine's memory"
-        ) from error
-
-
-def _deaths() -> tuple[type[Exception], ...]:
-    """How Ray says that a process is gone, or what it had made: by itself, with its node, or ended
-    by Ray where the node ran out of memory."""
-    from ray.exceptions import (
-        NodeDiedError,
-        ObjectLostError,
-        OutOfMemoryError,
-        RayActorError,
-        WorkerCrashedError,
-    )
-
-    return (RayActorError, WorkerCrashedError, NodeDiedError, ObjectLostError, OutOfMemoryError)
-
-
-def _start(actor: Any, job: Job) -> Any:
-    if job.suspects:
-        return actor.probe.remote(job.task, job.probed())
-    return actor.make.remote(job.task, job.poison)

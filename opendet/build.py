@@ -20,7 +20,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from opendet.actors import ray_session
 from opendet.answers.memory import AnswerPlace, counted
 from opendet.cluster import inside_job
 from opendet.config import Config, load_config
@@ -29,6 +28,7 @@ from opendet.fingerprint import stage_fingerprint
 from opendet.flow import Ran, retry, run, run_whole
 from opendet.manifest import Manifest, PartCommit, read_manifest
 from opendet.parts import read_record_part, read_samples, read_whole, write_record_part
+from opendet.ray_session import ray_session
 from opendet.record import Record
 from opendet.sample import Sample
 from opendet.section import Section

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import replace
 
-from opendet.actors import one_ray
 from opendet.build import Build
 from opendet.cluster import ADDRESS_VARIABLE, inside_job, submit_stage
 from opendet.console import dress_logging, exit_code_of, interrupt_on_sigterm
+from opendet.ray_session import one_ray
 from opendet.telemetry import switch_off_telemetry
 
 StageProgram = Callable[[Build], None]

@@ -24,7 +24,7 @@ ENGINE = frozenset(
         *("answers.memory", "answers.packing", "answers.segments", "answers.store"),
         *("actors", "build", "cluster", "config", "console", "entry", "fingerprint", "flow"),
         *("object_store.address", "object_store.image_cache", "object_store.images"),
-        *("poison", "progress", "shard_run", "stage", "work"),
+        *("poison", "progress", "ray_map", "ray_session", "shard_run", "stage", "work"),
     )
 )
 """Modules that decide how a stage runs, and not what it makes."""

@@ -21,9 +21,9 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from opendet.curate.ordered_map import map_on_threads
 from opendet.files import sha256_of
 from opendet.manifest import FileStamp, PartCommit, read_manifest
+from opendet.ordered_map import map_on_threads
 from opendet.record import Record
 from opendet.sample import Sample
 from opendet.shard_reader import (

@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from opendet.actors import ordered_map
 from opendet.build import Build
 from opendet.curate.pool import write_pool
 from opendet.curate.pool_vectors import gather, passed
@@ -19,6 +18,7 @@ from opendet.entry import stage_main
 from opendet.manifest import PartCommit
 from opendet.pools.health import measure_health, write_measures
 from opendet.pools.reclustering import coarse_clusters
+from opendet.ray_map import ordered_map
 
 
 def main(build: Build) -> None:

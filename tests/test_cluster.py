@@ -22,10 +22,10 @@ import yaml
 from project_world import ROOT, make_project, published, start_build
 
 from opendet import actors
-from opendet.actors import ray_session
 from opendet.build import Build
 from opendet.cluster import INSECURE_VARIABLE, _variables, check_address, submit_stage
 from opendet.flow import run
+from opendet.ray_session import ray_session
 from opendet.telemetry import SWITCHES
 from opendet.work import WorkFolder
 

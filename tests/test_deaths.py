@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from opendet.actors import ray_session
 from opendet.flow import run_whole
+from opendet.ray_session import ray_session
 from opendet.work import WorkFolder
 
 

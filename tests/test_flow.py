@@ -16,10 +16,10 @@ from pathlib import Path
 import flow_world as world
 import pytest
 
-from opendet.actors import ray_session
 from opendet.files import BusyError, exclusive_lock
 from opendet.flow import Ran, retry, run
 from opendet.poison import POISON
+from opendet.ray_session import ray_session
 from opendet.shard_run import make_part, run_shard
 from opendet.work import WorkFolder
 
@@ -28,7 +28,7 @@ import sys
 from pathlib import Path
 import flow_world as world
 from opendet.files import exclusive_lock
-from opendet.actors import ray_session
+from opendet.ray_session import ray_session
 from opendet.flow import run
 from opendet.work import WorkFolder
 

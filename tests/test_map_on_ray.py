@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from opendet.actors import ordered_map
 from opendet.curate.prototypes import PrototypesConfig, clusters_of
 from opendet.curate.vector_file import VectorFile
+from opendet.ray_map import ordered_map
 
 pytestmark = pytest.mark.slow
 

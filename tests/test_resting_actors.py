@@ -11,8 +11,8 @@ import flow_world as world
 import pytest
 import ray
 
-from opendet.actors import one_ray, ray_session
 from opendet.flow import run
+from opendet.ray_session import one_ray, ray_session
 from opendet.record import Record
 from opendet.sample import Sample
 from opendet.stage import Stage

@@ -18,11 +18,11 @@ import numpy as np
 import PIL.Image
 from PIL.Image import Image
 
-from opendet.actors import ray_session
 from opendet.bench.stub_models import captioned, described, with_regions
 from opendet.curate.filter import FilterConfig, filter_record
 from opendet.curate.source_record import record_of
 from opendet.files import write_json_durably
+from opendet.ray_session import ray_session
 from opendet.record import Record
 from opendet.sample import Dropped
 from opendet.schema import record_to_json

@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opendet.bench.pool_world import write_vectors
-from opendet.curate.ordered_map import map_on_threads
 from opendet.curate.pool_clusters import Clusters, rows_by_label
 from opendet.curate.prototypes import PrototypesConfig, clusters_of
 from opendet.curate.spherical_kmeans import CHUNK
 from opendet.curate.vector_file import VectorFile
+from opendet.ordered_map import map_on_threads
 
 THREADS, ITERATIONS = 2, 20
 

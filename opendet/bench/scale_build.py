@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from opendet.actors import ray_session
 from opendet.bench.process_tree import peak_bytes
 from opendet.build import counts_of
 from opendet.console import exit_code_of, interrupt_on_sigterm
@@ -25,6 +24,7 @@ from opendet.files import write_json_durably
 from opendet.flow import run
 from opendet.manifest import Manifest, ShardName, read_manifest
 from opendet.parts import read_record_part, read_samples, write_record_part
+from opendet.ray_session import ray_session
 from opendet.record import Record
 from opendet.sample import Dropped, Sample
 from opendet.stage import Stage, Task

@@ -21,7 +21,6 @@ from typing import Any
 import yaml
 from PIL.Image import Image
 
-from opendet.actors import one_ray, ray_session
 from opendet.bench.process_tree import peak_bytes, reset_peak
 from opendet.bench.stub_models import Stub, captioned, described, with_regions
 from opendet.build import Build
@@ -34,6 +33,7 @@ from opendet.curate.regions import tally as tally_regions
 from opendet.files import write_json_durably
 from opendet.parts import with_pixels
 from opendet.programs import program_of
+from opendet.ray_session import one_ray, ray_session
 from opendet.record import Record
 
 NAME = "stub"

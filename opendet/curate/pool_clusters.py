@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opendet.curate.dense_spots import NOISE, auto_eps, dense_spots
-from opendet.curate.ordered_map import OrderedMap
 from opendet.curate.spherical_kmeans import spherical_kmeans
 from opendet.curate.unit_products import Floats, Rows
 from opendet.curate.vector_file import VectorFile
+from opendet.ordered_map import OrderedMap
 
 Eps = float | Literal["auto"]
 Labels = NDArray[np.int32]

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator
 
-from opendet.curate.ordered_map import OrderedMap, map_on_threads
 from opendet.curate.pool import Level, Member, Pool, PoolHealth, Prototype
 from opendet.curate.pool_clusters import Cluster, Clusters, cluster
 from opendet.curate.pool_vectors import Floats, Gathered, gather
 from opendet.curate.unit_products import BLOCK, Rows
 from opendet.curate.vector_file import VectorFile
+from opendet.ordered_map import OrderedMap, map_on_threads
 from opendet.section import Section
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from opendet.curate.ordered_map import OrderedMap
 from opendet.curate.unit_products import Assigned, Floats, Rows, assign, cosines
 from opendet.curate.vector_file import VectorFile
+from opendet.ordered_map import OrderedMap
 
 log = logging.getLogger(__name__)
 

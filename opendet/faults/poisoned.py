@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from opendet.actors import ray_session
 from opendet.faults.rows import Effort, Shown, Tally
 from opendet.faults.toy_build import SHARD_SAMPLES, read_shard, tasks, write_shard
 from opendet.flow import run
 from opendet.manifest import Manifest
+from opendet.ray_session import ray_session
 from opendet.record import Record
 from opendet.sample import Sample
 from opendet.stage import Stage

@@ -1,7 +1,7 @@
 """What a local run listens on."""
 
-from opendet.actors import ray_session
 from opendet.faults.rows import Effort, Shown, Tally
+from opendet.ray_session import ray_session
 
 LOOPBACK = ("127.0.0.1", "::1")
 

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from opendet.actors import ray_session
 from opendet.console import exit_code_of, interrupt_on_sigterm
 from opendet.files import exclusive_lock
 from opendet.flow import run
 from opendet.manifest import ShardName
+from opendet.ray_session import ray_session
 from opendet.record import Record
 from opendet.sample import Dropped, Sample
 from opendet.schema import read_records, write_records

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from opendet.curate.ordered_map import map_on_threads
 from opendet.files import exclusive_lock, fsync_path, require_folder_place
 from opendet.manifest import FileStamp, Manifest, commit_text, read_manifest
 from opendet.object_store.pointer import read_pointer
@@ -19,6 +18,7 @@ from opendet.object_store.version import (
     read_version,
     version_name,
 )
+from opendet.ordered_map import map_on_threads
 from opendet.progress import progress
 from opendet.work import link_or_copy, replace_folder
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from opendet.curate.ordered_map import map_on_threads
 from opendet.manifest import FileStamp, read_manifest
 from opendet.object_store.fetch import fetch_manifest
 from opendet.object_store.pointer import Pointer, move_pointer, read_pointer, sole_publisher
@@ -20,6 +19,7 @@ from opendet.object_store.version import (
     read_version,
     version_name,
 )
+from opendet.ordered_map import map_on_threads
 from opendet.progress import progress
 
 log = logging.getLogger(__name__)

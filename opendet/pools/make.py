@@ -10,12 +10,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from opendet.curate.ordered_map import map_on_threads
 from opendet.curate.pool import Member, Pool, write_pool
 from opendet.curate.pool_vectors import gather
 from opendet.curate.prototypes import PrototypesConfig, pool_of
 from opendet.curate.vector_file import usable
 from opendet.exports.whole_folder import require_unused, whole_folder
+from opendet.ordered_map import map_on_threads
 from opendet.pools.health import measure_health, write_measures
 from opendet.pools.origin import Origin, OriginFile, origin_file, write_origin
 from opendet.pools.reclustering import coarse_clusters

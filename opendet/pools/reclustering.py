@@ -6,9 +6,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from opendet.curate.ordered_map import map_on_threads
 from opendet.curate.spherical_kmeans import spherical_kmeans
 from opendet.curate.vector_file import VectorFile
+from opendet.ordered_map import map_on_threads
 from opendet.pools.purity import Labels
 from opendet.pools.stability import Cluster, Floats
 

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 
 import torch
 
-from opendet.actors import ray_session
 from opendet.files import BusyError, write_durably
 from opendet.progress import Advance, progress
+from opendet.ray_session import ray_session
 from opendet.train.config import TrainConfig
 from opendet.train.distributed import PATIENCE, Ranks, backend_of
 from opendet.train.recipe import Recipe

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from opendet.curate.ordered_map import map_on_threads
 from opendet.curate.pool_clusters import Clusters, cluster, rows_by_label
 from opendet.curate.vector_file import VectorFile
+from opendet.ordered_map import map_on_threads
 
 
 def found(folder: Path, vectors: NDArray[Any], **changed: Any) -> Clusters:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from opendet.curate import spherical_kmeans as module
-from opendet.curate.ordered_map import map_on_threads
 from opendet.curate.spherical_kmeans import Clustering, sample_sizes, spherical_kmeans
 from opendet.curate.unit_products import as_units
 from opendet.curate.vector_file import VectorFile
+from opendet.ordered_map import map_on_threads
 
 Doubles = NDArray[np.float64]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from trainee import RECIPE, HashTower, changed, publish_even_shards
 
-from opendet.actors import one_ray, ray_session
 from opendet.data.config import LoaderConfig
+from opendet.ray_session import one_ray, ray_session
 from opendet.train.config import WarmupConfig
 from opendet.train.distributed import Ranks
 from opendet.train.recipe import Recipe

@@ -1,7 +1,7 @@
 """A function over many items, several at once, its results in the items' order.
 
-What is added up in that order has the same bytes with any number of workers. `map_on_ray` of
-`opendet.actors` is the same over Ray.
+What is added up in that order has the same bytes with any number of workers. `opendet.ray_map` is
+the same over Ray.
 """
 
 from collections import deque

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from opendet.curate.ordered_map import map_on_threads
+from opendet.ordered_map import map_on_threads
 
 
 def slow_at_first(item: int) -> int:
