@@ -3,22 +3,23 @@
 Opening hashes every file of the chosen parts once, several at a time, and compares it with the
 manifest; after that any sample is two reads at known offsets, in every epoch and in every worker.
 
-No damaged byte is handed out. While a shard's sha256 is taken, a fast hash (xxh3, 64 bits) of each
-image and of each record is noted; every read is compared with its note. So what comes out are the
-bytes that the manifest names, whatever happened to the disk since.
+No damaged byte is handed out. While a shard's sha256 is taken, a fast hash (`opendet.shard_notes`)
+of each image and of each record is noted; every read is compared with its note. So what comes out
+are the bytes that the manifest names, whatever happened to the disk since.
 """
 
-import hashlib
 import os
 from bisect import bisect_right
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from opendet.files import sha256_of
@@ -26,6 +27,7 @@ from opendet.manifest import FileStamp, PartCommit, read_manifest
 from opendet.ordered_map import map_on_threads
 from opendet.record import Record
 from opendet.sample import Sample
+from opendet.shard_notes import Notes, NoteStore, ShardLook, hash_and_note, note_of
 from opendet.shard_reader import (
     Entry,
     Opened,
@@ -36,9 +38,10 @@ from opendet.shard_reader import (
 )
 from opendet.shards import KEY, Member
 
+T = TypeVar("T")
+
 OPEN_SHARDS = 128
 """Open at a time, in each process: a system allows some thousand descriptors, often 1024."""
-_CHUNK = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,8 @@ class Shard:
     by its reference count."""
     spans: NDArray[np.int64]
     """(n, 4): offset and size of the image, offset and size of the record, in bytes."""
-    notes: NDArray[np.uint64]
-    """(n, 2): xxh3 of the image and of the record, as they were when the sha256 was right."""
+    notes: Notes
+    """Of the images and of the records, as they were when the sha256 was right."""
 
     def entry(self, place: int) -> Entry:
         key = self.keys[place].decode()
@@ -102,18 +105,17 @@ class ShardSet:
         return ShardSet, (self.shards,)  # a descriptor means nothing to another process
 
     @classmethod
-    def open(cls, folder: Path, *, split: str | None = None) -> "ShardSet":
+    def open(
+        cls, folder: Path, *, split: str | None = None, kept: NoteStore | None = None
+    ) -> "ShardSet":
         """Verify the shards of a split, or of all splits, against `folder`'s manifest.
 
-        Raises ValueError, in one line, for a file that is missing or not what the manifest says,
-        and for a key that comes twice.
+        A shard with notes in `kept`, and of the size and time that it had then, is not hashed; the
+        notes of the others are put there. Raises ValueError, in one line, for a file that is
+        missing or not what the manifest says, and for a key that comes twice.
         """
-        manifest = read_manifest(folder)
-        parts = manifest.parts if split is None else manifest.of_split(split)
-        if not parts:
-            raise ValueError(f"{folder} has no shard of the split {split!r}: see its manifest.json")
-        threads = len(os.sched_getaffinity(0))
-        shards = tuple(map_on_threads(partial(_verified, folder), parts, threads=threads))
+        parts = _parts(folder, split)
+        shards = tuple(_on_all_cores(partial(_verified, folder, kept), parts))
         keys = np.concatenate([shard.keys for shard in shards])
         unique, counts = np.unique(keys, return_counts=True)
         if len(unique) < len(keys):
@@ -153,6 +155,14 @@ class ShardSet:
         return shard, index - (self._ends[number - 1] if number else 0), self._opened(number)
 
 
+def verify_share(
+    folder: Path, *, split: str | None, kept: NoteStore, share: int, shares: int
+) -> None:
+    """Note what `ShardSet.open` will look for, of each `shares`-th shard: several processes, of any
+    machine that sees these folders, verify a large set together."""
+    deque(_on_all_cores(partial(_tried, folder, kept), _parts(folder, split)[share::shares]), 0)
+
+
 def check_file(path: Path, stamp: FileStamp) -> None:
     """Raises ValueError, in one line, if the file is not what its stamp says."""
     _check_size(path, stamp)
@@ -167,7 +177,26 @@ def part_files(part: PartCommit) -> dict[str, FileStamp]:
     return part.files
 
 
-def _verified(folder: Path, part: PartCommit) -> Shard:
+def _parts(folder: Path, split: str | None) -> tuple[PartCommit, ...]:
+    manifest = read_manifest(folder)
+    parts = manifest.parts if split is None else manifest.of_split(split)
+    if not parts:
+        raise ValueError(f"{folder} has no shard of the split {split!r}: see its manifest.json")
+    return parts
+
+
+def _on_all_cores(function: Callable[[PartCommit], T], parts: Sequence[PartCommit]) -> Iterator[T]:
+    return map_on_threads(function, parts, threads=len(os.sched_getaffinity(0)))
+
+
+def _tried(folder: Path, kept: NoteStore, part: PartCommit) -> None:
+    # What is wrong here leaves no note: each process finds it again when it opens the set, and ends
+    # with that line, where this one alone would leave the others waiting.
+    with suppress(ValueError):
+        _verified(folder, kept, part)
+
+
+def _verified(folder: Path, kept: NoteStore | None, part: PartCommit) -> Shard:
     path = folder / f"{part.shard.name}.tar"
     index = path.with_suffix(".idx")
     files = part_files(part)
@@ -179,8 +208,14 @@ def _verified(folder: Path, part: PartCommit) -> Shard:
     file = _Descriptor(path)
     # Looked at before it is hashed: a change in between shows as a newer time at the first read.
     before = os.fstat(file.fileno())
-    digest, notes = _hashed(path, file, before.st_size, entries)
-    _check_sha256(path, files[path.name], digest)
+    sha256 = files[path.name].sha256
+    look = ShardLook(sha256, files[index.name].sha256, before.st_size, before.st_mtime_ns)
+    notes = kept.read(look) if kept else None
+    if notes is None or len(notes) != len(entries):
+        digest, notes = hash_and_note(path, file, before.st_size, entries)
+        _check_sha256(path, files[path.name], digest)
+        if kept:
+            kept.write(look, notes)
     spans = [
         (e.image.offset, e.image.size, e.record.offset, e.record.size) for e in entries
     ]  # fmt: skip
@@ -191,48 +226,16 @@ def _verified(folder: Path, part: PartCommit) -> Shard:
         tuple(entry.image.extension for entry in entries),
         np.array([entry.key for entry in entries], dtype=np.bytes_),
         np.array(spans, dtype=np.int64).reshape(-1, 4),
-        np.array(notes, dtype=np.uint64).reshape(-1, 2),
+        notes,
     )
-
-
-def _hashed(
-    path: Path, file: Opened, size: int, entries: list[Entry]
-) -> tuple[str, list[tuple[int, int]]]:
-    """The sha256 of a tar file, and of each sample the notes of image and record, from one reading.
-
-    Raises ValueError for members that overlap: no byte is read twice.
-    """
-    sha256, notes, position = hashlib.sha256(), {}, 0
-    members = (member for entry in entries for member in (entry.image, entry.record))
-    for member in sorted(members, key=lambda member: member.offset):
-        if member.offset < position:
-            raise ValueError(f"{path}: its .idx lets members overlap at {member.name}")
-        _feed(sha256.update, file, position, member.offset)
-        content = read_member(file, member, where=str(path))
-        sha256.update(content)
-        notes[member.name] = _note(content)
-        position = member.offset + member.size
-    _feed(sha256.update, file, position, size)
-    return sha256.hexdigest(), [(notes[e.image.name], notes[e.record.name]) for e in entries]
-
-
-def _feed(update: Callable[[bytes], None], file: Opened, start: int, end: int) -> None:
-    """The bytes of [start, end): headers, padding, or whatever the index does not tell of."""
-    while start < end and (chunk := os.pread(file.fileno(), min(end - start, _CHUNK), start)):
-        update(chunk)
-        start += len(chunk)
 
 
 def _undamaged(shard: Shard, file: Opened, member: Member, note: np.uint64) -> bytes:
     """The bytes of a member. Raises ValueError if they are not those that were verified."""
     content = read_member(file, member, where=str(shard.path))
-    if _note(content) != note:
+    if note_of(content) != note:
         raise ValueError(f"{shard.path}: {member.name} was damaged after it had been verified")
     return content
-
-
-def _note(content: bytes) -> int:
-    return xxhash.xxh3_64_intdigest(content)
 
 
 def _check_size(path: Path, stamp: FileStamp) -> None:

@@ -15,6 +15,7 @@ import shard_world as world
 
 from opendet import shard_set
 from opendet.manifest import FileStamp
+from opendet.shard_notes import Notes, hash_and_note
 from opendet.shard_reader import shard_entries
 from opendet.shard_set import ShardSet
 
@@ -57,12 +58,11 @@ def test_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world.small_build(tmp_path / "out")
     hashed: list[Path] = []
 
-    def counting(path: Path, *_: Any) -> tuple[str, list[tuple[int, int]]]:
+    def counting(path: Path, *others: Any) -> tuple[str, Notes]:
         hashed.append(path)
-        return original(path, *_)
+        return hash_and_note(path, *others)
 
-    original = shard_set._hashed
-    monkeypatch.setattr(shard_set, "_hashed", counting)
+    monkeypatch.setattr(shard_set, "hash_and_note", counting)
     shards = ShardSet.open(tmp_path / "out")
     assert len(hashed) == len(set(hashed)) == 3
     for _ in range(2):

@@ -2,7 +2,8 @@
 
 Both go over the same shards in order, on one thread, and hand out a JPEG's bytes with its record:
 webdataset as the dictionary that `json.loads` makes, ours as a checked `Record`. Opening takes the
-sha256 of every shard; each read after it is compared with what was hashed then.
+sha256 of every shard; each read after it is compared with what was hashed then. A run that starts
+again, and each further rank, finds those hashes kept.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from opendet.bench.alternation import ROUNDS, Spent, alternate, cost, per, spent
 from opendet.bench.harness import Place, Row, at_least, code_of
 from opendet.bench.packed_shards import publish
 from opendet.files import sha256_of
+from opendet.shard_notes import NoteStore
 from opendet.shard_set import ShardSet
 
 SHARDS, A_SHARD, SIZE_WH = 4, 500, (640, 480)
@@ -42,10 +44,12 @@ def costs(folder: Path, *, shards: int, each: int, rounds: int = ROUNDS) -> dict
         made = Path(temporary) / "made"
         publish(made, shards, each, SIZE_WH)
         tars = [str(path) for path in sorted(made.glob("*.tar"))]
-        opened = ShardSet.open(made)
+        kept = NoteStore(Path(temporary) / "verified")
+        opened = ShardSet.open(made, kept=kept)
         spent = alternate(
             {
                 "opening": lambda: ShardSet.open(made),
+                "opening again": lambda: ShardSet.open(made, kept=kept),
                 "ours": lambda: use(opened.sample(index) for index in range(len(opened))),
                 "webdataset": lambda: use(plain(tars)),
                 "webdataset compared": lambda: use(compared(tars)),
@@ -67,6 +71,13 @@ def rows_of(told: Mapping[str, Any]) -> Iterator[Row]:
         times(theirs, opening, ours),
         FASTER,
         f"the sha256 of the bytes alone takes {per(spent['sha256'], count):.0f} us of it",
+    )
+    again = spent["opening again"]
+    yield at_least(
+        "the same, a set that this run has opened before",
+        times(theirs, again, ours),
+        FASTER,
+        f"opening it again takes {per(again, count):.1f} us of it",
     )
     share = Spent(tuple(cpu / EPOCHS for cpu in opening.cpu), opening.wall, opening.megabytes)
     yield at_least(

@@ -15,7 +15,8 @@ from opendet.model.captioner import Captioner
 from opendet.model.detector import OpenDetector
 from opendet.model.prototype_set import read_prototypes
 from opendet.model.t5_namer import T5Namer
-from opendet.shard_set import ShardSet
+from opendet.shard_notes import NoteStore
+from opendet.shard_set import ShardSet, verify_share
 from opendet.train import checkpoint
 from opendet.train.checkpoint import Checkpoint
 from opendet.train.distributed import Ranks, device_of
@@ -93,7 +94,8 @@ def train(
 
     The work folder gets `checkpoints/`, `series.csv`, `metrics.json` and `model/`, with
     `train.signals` also `signals.parquet`, and `start_from.json` where weights of another project
-    were taken over. `clip` gives the vectors of the names, asked for as `template`; without one
+    were taken over, and in `verified/` what spares the next start from hashing all shards again.
+    `clip` gives the vectors of the names, asked for as `template`; without one
     nothing is distilled and the namer is not warmed. A whole model of this recipe and these shards
     means that there is nothing to do. With `ranks` all of them call this, on the same folders.
     `start_content` is that of `train.start_from` where the caller has read it already; `semantics`
@@ -115,7 +117,7 @@ def train(
     place = _Workplace(work_folder, ranks, identity)
     with place.lock(), reproducible(ranks.device, threads=recipe.train.threads):
         if not ranks.led(ranks.leads and _finished(place)):
-            shards = ShardSet.open(shards_folder, split=recipe.loader.split)
+            shards = _shards(shards_folder, recipe.loader.split, place)
             require_lessons(shards, recipe)
             names = names_of(shards, absent=recipe.objective.absent_names)
             with ranks.leader_first():
@@ -133,6 +135,15 @@ def train(
                 _export(recipe, place, state)
             ranks.wait()
     return place.model
+
+
+def _shards(folder: Path, split: str, place: _Workplace) -> ShardSet:
+    """Verified once in the life of a run, by all ranks together."""
+    ranks, kept = place.ranks, NoteStore(place.folder / "verified")
+    if ranks.world > 1:
+        verify_share(folder, split=split, kept=kept, share=ranks.rank, shares=ranks.world)
+        ranks.wait()
+    return ShardSet.open(folder, split=split, kept=kept)
 
 
 def _last_checkpoint(place: _Workplace) -> Checkpoint | None:

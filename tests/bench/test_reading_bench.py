@@ -15,7 +15,7 @@ def test_it_measures_and_leaves_nothing(tmp_path: Path) -> None:
     assert told["bytes"] / 6 == pytest.approx(104_000, rel=0.1)
     rows = {row.metric: row for row in rows_of(told)}
     goals = [row.goal for row in rows.values() if row.goal]
-    assert goals == [">= 1.5"] * 3
+    assert goals == [">= 1.5"] * 4
     assert all(float(row.value) >= 0 for row in rows.values())
     assert list((tmp_path / "work").iterdir()) == []
 

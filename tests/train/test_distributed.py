@@ -1,6 +1,7 @@
 """Several ranks train as one process would: equal weights, one curve, one set of files."""
 
 import csv
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 from trainee import RECIPE, HashTower, publish_even_shards
 
+from opendet import shard_set
 from opendet.data.batch import Batch, Target
+from opendet.shard_notes import Notes, hash_and_note
 from opendet.train.config import TrainConfig
 from opendet.train.distributed import Ranks, device_of, own_gpu
 from opendet.train.loop import train_steps
@@ -164,6 +167,25 @@ def test_killed_ranks_go_on_and_end_as_undisturbed(shards: Path, tmp_path: Path)
         assert (broken / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
     with pytest.raises(ValueError, match="ranks was 2 and is 1"):
         work(broken, HERE)
+
+
+def test_ranks_hash_each_shard_once_and_a_restart_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, shards = tmp_path / "hashed", tmp_path / "shards"
+    publish_even_shards(shards, shards=3)
+
+    def counting(path: Path, *others: Any) -> tuple[str, Notes]:
+        with told.open("a") as file:
+            file.write(f"{path.name}\n")
+        return hash_and_note(path, *others)
+
+    monkeypatch.setattr(shard_set, "hash_and_note", counting)
+    for _ in range(2):
+        run = together(2, lambda ranks: _train(_recipe(), shards, tmp_path / "work", ranks))
+        assert run == [0, 0]
+        assert sorted(told.read_text().split()) == [f"a-{n:06d}.tar" for n in range(3)]
+        shutil.rmtree(tmp_path / "work/model")  # so that it has to go on
 
 
 def test_every_rank_names_the_batch_that_one_of_them_could_not_learn_from(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def publish_shards(folder: Path) -> None:
     shard_world.publish(folder, {"a-000000": shard_world.samples(11)})
 
 
-def publish_even_shards(folder: Path) -> None:
+def publish_even_shards(folder: Path, shards: int = 1) -> None:
     """Twelve images of one size, so that no batch pads differently, each with an object."""
     box = shard_world.region((4, 4, 30, 24), "thing")
     spot = shard_world.region((34, 20, 60, 40), "spot")
@@ -26,7 +26,10 @@ def publish_even_shards(folder: Path) -> None:
         shard_world.painted(f"a-{index:04d}", regions=regions, seed=index)
         for index, regions in enumerate([[box], [box, spot], [spot]] * 4)
     ]
-    shard_world.publish(folder, {"a-000000": made})
+    each = len(made) // shards
+    shard_world.publish(
+        folder, {f"a-{n:06d}": made[n * each : (n + 1) * each] for n in range(shards)}
+    )
 
 
 def changed(**values: object) -> Recipe:
