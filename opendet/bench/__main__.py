@@ -86,8 +86,13 @@ BENCHES: dict[str, Bench] = {
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "tier1": ("tier1-exact", "tier1-alignment", "tier1-joint", "tier1-naming"),
+    "short": (
+        *("tier1-exact", "reading", "decoding", "loader", "random-access", "writing"),
+        *("evaluating", "prototype-naming", "vl-sam-parts", "pool-update", "pool-vocabularies"),
+        *("training-cost",),
+    ),
 }
-"""Names that stand for several."""
+"""Names that stand for several; `short` takes minutes, all of them an hour."""
 
 LONG = ("localisation", "self-training", "curation", "deco", "captions", "whole-model", "pool")
 """Those whose units take minutes or hours, training runs most of them: their results lie in git, so
