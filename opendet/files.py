@@ -8,19 +8,19 @@ import json
 import os
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 _RENAME_EXCHANGE = 2
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 _HERE = -100  # AT_FDCWD: relative paths are below the working folder
 
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, lower-case hexadecimal."""
-    with path.open("rb") as file:
+    with errors_name(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -29,13 +29,26 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
+@contextmanager
+def errors_name(path: Path) -> Iterator[None]:
+    """Let an error of the disk name this file: a full one is met by `write`, which knows no
+    names."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in _DISK_ERRORS:
+            error.filename = str(path)
+        raise
+
+
 def fsync_path(path: Path) -> None:
     """Force a file's content, or a folder's entries, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with errors_name(path):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -44,7 +57,7 @@ def write_durably(path: Path, content: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with errors_name(path), os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fchmod(file.fileno(), 0o644)
@@ -60,12 +73,17 @@ def exchange(first: Path, second: Path) -> None:
     """Let two files or folders of one file system change places.
 
     In one step where the system can (Linux, but for some network file systems): nobody ever finds
-    either name missing. Elsewhere in three renames.
+    either name missing. Elsewhere in three renames, between which the second may be missing; what
+    they leave behind when they are killed lies beside the first, as its name with `.aside`.
     """
     if not _exchanged(first, second):
-        aside = second.with_name(f".{second.name}.{uuid.uuid4().hex}")
+        aside = first.with_name(f"{first.name}.aside")
         second.rename(aside)
-        first.rename(second)
+        try:
+            first.rename(second)
+        except OSError:
+            aside.rename(second)
+            raise
         aside.rename(first)
 
 
@@ -105,17 +123,22 @@ def exclusive_lock(path: Path, *, what: str) -> Iterator[None]:
     Raises `BusyError` if another process holds it, with its id where it has written one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    file = path.open("a+")
+    try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             owner = _owner_in(file)
             by = f" by process {owner}" if owner else ", by another process"
             raise BusyError(f"{what} is being built{by}: wait for it, or end it") from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        with errors_name(path):
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
         yield
+    finally:
+        with errors_name(path):
+            file.close()
 
 
 def _owner_in(file: TextIO) -> str:

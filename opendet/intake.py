@@ -45,7 +45,7 @@ def check_stage(
     """
     listings = checks.root / "listings"
     checks.root.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="listings-", dir=checks.root) as temporary:
+    with TemporaryDirectory(prefix="publish-", dir=checks.root) as temporary:
         new = Path(temporary) / "new"
         new.mkdir()
         tasks = list(_listed_tasks(card, root, new))

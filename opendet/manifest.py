@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from opendet.files import canonical_json, sha256_of, write_durably
+from opendet.files import canonical_json, errors_name, sha256_of, write_durably
 
 MANIFEST_VERSION = 1
 PAGED_VERSION = 2
@@ -203,7 +203,8 @@ def _read_page(folder: Path, name: str, stamp: FileStamp) -> tuple[PartCommit, .
 
 def _read(adapter: TypeAdapter[Any], path: Path) -> Any:
     try:
-        return adapter.validate_json(path.read_bytes())
+        with errors_name(path):
+            return adapter.validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise ValueError(f"{path} is missing: build the stage first") from error
     except ValidationError as error:

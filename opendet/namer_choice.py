@@ -13,7 +13,7 @@ from opendet.model.prototype_namer import PrototypeNamer
 from opendet.model.t5_namer import T5Namer
 from opendet.model.vocabulary import Vocabulary
 from opendet.model.vocabulary_namer import VocabularyNamer
-from opendet.predict_config import PredictConfig
+from opendet.predict_config import CERTAINTY_TEMPERATURE, PredictConfig
 
 Kind = Literal["t5", "prototypes", "vocabulary", "cascade"]
 
@@ -57,7 +57,8 @@ def choose_namer(
         case "vocabulary":
             namer = _of_vocabulary(detector, config, vocabulary)
         case "cascade":
-            first, then = PrototypeNamer(_head(detector)), _t5(detector)
+            first = PrototypeNamer(_head(detector), temperature=CERTAINTY_TEMPERATURE)
+            then = _t5(detector)
             namer = CascadeNamer(first, then, unsure_below=config.unsure_below)
     by_prompts = isinstance(namer, VocabularyNamer) and namer.by == "prompts"
     return ChosenNamer(kind, namer, kind == "t5" or by_prompts, _joins(kind, config))

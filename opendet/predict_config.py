@@ -10,6 +10,10 @@ from opendet.section import Section
 NamerChoice = Literal["auto", "t5", "prototypes", "vocabulary", "cascade"]
 ScoreChoice = Literal["auto", "object", "named"]
 
+CERTAINTY_TEMPERATURE = 0.01
+"""CLIP's own. How sure the prototypes of a cascade are is told at it: at the .07 of DeCo-DETR's
+head the likeliest of hundreds of names has some hundredths, however clear the case is."""
+
 
 class NamingConfig(Section):
     """Who names what was found, and whether the name joins its score."""
@@ -22,7 +26,8 @@ class NamingConfig(Section):
     """How objects are compared with it: by the prototype head's semantic predictor, by the aligner
     of training, or by their prompts; `auto` takes the first that the model has."""
     unsure_below: float = Field(default=0.6, ge=0, le=1)
-    """Of the cascade: names of prototypes that are at most so likely are left to the T5."""
+    """Of the cascade: names of prototypes that are at most so likely, at CLIP's temperature of .01,
+    are left to the T5."""
     score: ScoreChoice = "auto"
     """An object's score: that there is one (`object`), or that times the probability of its first
     name (`named`). `auto`: `named` for prototypes and for a vocabulary, `object` for a T5 and for

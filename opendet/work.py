@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from opendet.files import canonical_json, exchange, fsync_path, write_durably
+from opendet.files import canonical_json, errors_name, exchange, fsync_path, write_durably
 from opendet.manifest import (
     FileStamp,
     Manifest,
@@ -38,9 +38,11 @@ class WorkFolder:
     root: Path
 
     def sweep(self) -> None:
-        """Remove what attempts left behind that never came to a part, or to be published."""
+        """Remove what was left behind that never came to a part, to count, or to be published."""
         for leftover in (self.root / "attempts", *self.root.glob("publish-*")):
             shutil.rmtree(leftover, ignore_errors=True)
+        for half in self.root.glob("commits/.*"):  # a commit record whose rename never came
+            half.unlink(missing_ok=True)
 
     def write_part(self, shard: str, write: Callable[[Path], None]) -> dict[str, FileStamp]:
         """Let `write` fill a private folder, make it durable, and put it among the parts.
@@ -50,7 +52,8 @@ class WorkFolder:
         attempt = self.root / "attempts" / f"{shard}-{uuid.uuid4().hex}"
         attempt.mkdir(parents=True)
         try:
-            write(attempt)
+            with errors_name(attempt):
+                write(attempt)
             everything = sorted(attempt.rglob("*"))
             stamps = {
                 path.relative_to(attempt).as_posix(): FileStamp.of(path)
@@ -119,19 +122,23 @@ class WorkFolder:
         staging = self.root / f"publish-{uuid.uuid4().hex}"
         staging.mkdir(parents=True)
         try:
-            for part in manifest.parts:
-                folder = self.part_folder(part.shard.name, part.files)
-                for name in part.files:
-                    (staging / name).parent.mkdir(exist_ok=True, parents=True)
-                    link_or_copy(folder / name, staging / name)
-                (staging / f"{part.shard.name}.json").write_text(commit_text(part))
-            if add:
-                add(staging, manifest)
+            with errors_name(staging):
+                self._fill(staging, manifest)
+                if add:
+                    add(staging, manifest)
             write_manifest(staging, manifest)
             replace_folder(staging, target)
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            self.sweep()
         self._forget_replaced(manifest.parts)
+
+    def _fill(self, staging: Path, manifest: Manifest) -> None:
+        for part in manifest.parts:
+            folder = self.part_folder(part.shard.name, part.files)
+            for name in part.files:
+                (staging / name).parent.mkdir(exist_ok=True, parents=True)
+                link_or_copy(folder / name, staging / name)
+            (staging / f"{part.shard.name}.json").write_text(commit_text(part))
 
     def _commit_path(self, shard: str, inputs: dict[str, str]) -> Path:
         digest = hashlib.sha256(canonical_json(inputs).encode()).hexdigest()[:16]

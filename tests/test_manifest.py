@@ -1,5 +1,8 @@
 """A manifest of many parts is cut into pages; nobody who reads it can tell."""
 
+import errno
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +13,11 @@ from opendet.manifest import (
     FileStamp,
     Manifest,
     PartCommit,
+    QuarantinedEntry,
     ShardName,
+    commit_text,
     manifest_files,
+    read_commit,
     read_manifest,
     write_manifest,
 )
@@ -80,3 +86,78 @@ def test_a_manifest_of_a_later_version_is_refused(tmp_path: Path) -> None:
     head.write_text(head.read_text().replace('"version": 1', '"version": 3'))
     with pytest.raises(ValueError, match="version 3, this Open-Det reads 1 and 2"):
         read_manifest(tmp_path)
+
+
+def test_a_commit_record_is_written_and_read(tmp_path: Path) -> None:
+    quarantined = (QuarantinedEntry("q", "caption", "ValueError: übrig", 2),)
+    commit = replace(_part(0), samples_in=3, quarantined=quarantined, inputs={"a/b": "c"})
+    (tmp_path / "commit").write_text(commit_text(commit))
+    assert read_commit(tmp_path / "commit") == commit
+
+
+@pytest.mark.parametrize("counts", [(3, 1), (2, 0), (1, 1), (3, 3), (5, 1)])
+def test_a_part_that_does_not_add_up_cannot_be_told(counts: tuple[int, int]) -> None:
+    whole = replace(_part(7), samples_in=4, quarantined=(QuarantinedEntry("q", "s", "e", 0),) * 2)
+    samples_in, samples_out = counts
+    said = f"b-000007: {samples_in} samples in, {samples_out} out, 1 dropped, 2 quarantined"
+    with pytest.raises(AssertionError, match=f"^{said}"):
+        replace(whole, samples_in=samples_in, samples_out=samples_out)
+
+
+def test_tallies_add_up_and_splits_are_told_apart() -> None:
+    first, second, third = of_parts(3).parts
+    second = replace(second, tally={"n": 2, "m": 5}, shard=ShardName("b-000001", "b", "val"))
+    manifest = Manifest("shards", "f", (first, second, third))
+    assert manifest.tally() == {"n": 4, "m": 5}
+    assert manifest.of_split("train") == (first, third)
+    assert manifest.of_split("val") == (second,)
+    assert manifest.of_split("test") == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        (
+            '"samples_in": 2',
+            '"samples_in": "two"',
+            "parts.0.samples_in: Input should be a valid int",
+        ),
+        ('"sha256": "0', '"other": "0', "parts.0.files.b-000000.tar.sha256: Field required"),
+        ("{", "[", "its root: Invalid JSON: "),
+    ],
+)
+def test_a_damaged_manifest_says_where(tmp_path: Path, old: str, new: str, where: str) -> None:
+    """The first of the places, where there are several."""
+    write_manifest(tmp_path, of_parts(2))
+    head = tmp_path / "manifest.json"
+    head.write_text(head.read_text().replace(old, new))
+    said = f"{head} is damaged at {where}"
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}") as raised:
+        read_manifest(tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_long_name_of_a_page_is_cut(tmp_path: Path) -> None:
+    write_manifest(tmp_path, of_parts(4))
+    head = tmp_path / "manifest.json"
+    head.write_text(head.read_text().replace("manifest/000001.json", "x" * 500))
+    with pytest.raises(ValueError, match=rf"is damaged: '{'x' * 120}' is no page of it$"):
+        read_manifest(tmp_path)
+
+
+def test_a_folder_without_a_manifest_says_what_to_do(tmp_path: Path) -> None:
+    said = f"{tmp_path / 'manifest.json'} is missing: build the stage first"
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        read_manifest(tmp_path)
+
+
+def test_a_disk_that_fails_is_told_with_the_manifest_s_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_: Path) -> bytes:
+        raise OSError(errno.EIO, "no disk")
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with pytest.raises(OSError, match="no disk") as raised:
+        read_manifest(tmp_path)
+    assert raised.value.filename == str(tmp_path / "manifest.json")

@@ -199,6 +199,26 @@ def test_every_namer_finds_the_same_things(versatile: Path) -> None:
                 assert (one.scores < theirs.scores).all(), "a name is never certain"
 
 
+def test_a_cascade_is_as_sure_as_at_clip_s_temperature(versatile: Path) -> None:
+    """At the head's own, .07, no prototype's name is likely enough here, and the T5 wrote all."""
+
+    def found(**told: Any) -> dict[tuple[float, ...], tuple[str, float]]:
+        """Of each box its first name and its score."""
+        seen = Detector.load(versatile, asked(**told)).detect(_images())
+        return {
+            tuple(box.tolist()): (names[0], float(score))
+            for one in seen
+            for box, names, score in zip(one.boxes_xyxy, one.names, one.scores, strict=True)
+        }
+
+    named, plain = found(namer="prototypes"), found(namer="prototypes", score="object")
+    surest = max(named[box][1] / plain[box][1] for box in plain)
+    cascade, written = (found(namer=name, unsure_below=surest) for name in ("cascade", "t5"))
+    sure = {box for box in cascade if cascade[box][0] != written[box][0]}
+    assert sure
+    assert all(cascade[box][0] == plain[box][0] for box in sure)
+
+
 def test_a_score_is_of_the_object_times_that_of_its_name(versatile: Path) -> None:
     (image,) = _images()[:1]
     detector = Detector.load(versatile, asked(namer="prototypes", max_objects=1))

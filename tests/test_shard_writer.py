@@ -1,7 +1,9 @@
 """A shard's bytes depend on its samples alone, and others can read them too."""
 
+import hashlib
 import json
 import os
+import re
 import subprocess
 import tarfile
 import time
@@ -11,9 +13,18 @@ from pathlib import Path
 import pytest
 import shard_world as world
 
+from opendet import shards
 from opendet.curate.shards import write_index, write_part
-from opendet.schema import record_from_json
-from opendet.shards import BLOCK, Member, _header, index_text, write_shard
+from opendet.schema import record_from_json, record_to_json
+from opendet.shards import (
+    BLOCK,
+    Member,
+    _header,
+    check_sample,
+    index_text,
+    shard_bytes,
+    write_shard,
+)
 
 
 def test_same_samples_same_bytes_in_any_order(
@@ -92,12 +103,21 @@ def test_index_points_at_the_content(tmp_path: Path) -> None:
 def test_wids_index(tmp_path: Path) -> None:
     manifest = world.publish(tmp_path / "out", {"a-000000": world.samples(3), "a-000001": []})
     first = (tmp_path / "out" / "index.json").read_bytes()
-    index = json.loads(first)
-    assert (index["__kind__"], index["wids_version"]) == ("wids-shard-index-v1", 1)
-    assert [(s["url"], s["nsamples"]) for s in index["shardlist"]] == [
-        ("a-000000.tar", 3),
-        ("a-000001.tar", 0),
-    ]
+    contents = [(tmp_path / "out" / f"a-00000{number}.tar").read_bytes() for number in (0, 1)]
+    assert json.loads(first) == {
+        "__kind__": "wids-shard-index-v1",
+        "wids_version": 1,
+        "name": "toy",
+        "shardlist": [
+            {
+                "url": f"a-00000{number}.tar",
+                "nsamples": (3, 0)[number],
+                "filesize": len(content),
+                "md5sum": hashlib.md5(content).hexdigest(),
+            }
+            for number, content in enumerate(contents)
+        ],
+    }
     write_index(tmp_path / "out", "toy", manifest)
     assert (tmp_path / "out" / "index.json").read_bytes() == first
 
@@ -125,3 +145,59 @@ def test_longest_key_fits(tmp_path: Path) -> None:
     members = write_shard(tmp_path / "a.tar", [world.renamed(world.samples(1)[0], "k" * 90)])
     with tarfile.open(tmp_path / "a.tar") as tar:
         assert tar.getnames() == [member.name for member in members]
+
+
+def test_a_shard_s_end_is_as_tar_wants_it(tmp_path: Path) -> None:
+    """Two empty blocks at least, and whole records of 20 blocks."""
+    sizes = {0: 10240, 512: 10240, 9216: 10240, 9728: 20480, 10240: 20480}
+    assert {end: shard_bytes(end) for end in sizes} == sizes
+    *_, last = write_shard(tmp_path / "some.tar", world.samples(3))
+    end = last.offset + -(-last.size // BLOCK) * BLOCK
+    assert (tmp_path / "some.tar").stat().st_size == shard_bytes(end)
+    write_shard(tmp_path / "ours.tar", [])
+    with tarfile.open(tmp_path / "theirs.tar", "w"):
+        pass
+    assert (tmp_path / "ours.tar").read_bytes() == (tmp_path / "theirs.tar").read_bytes()
+
+
+def test_the_index_is_dali_s(tmp_path: Path) -> None:
+    members = (Member("a", "png", 512, 5), Member("a", "json", 1536, 7), Member("b", "jpg", 9, 1))
+    assert index_text(members) == "v1.2 2\npng 512 5 a.png json 1536 7 a.json\njpg 9 1 b.jpg\n"
+    assert index_text(()) == "v1.2 0\n"
+
+
+def test_refusals_name_the_shard_and_the_sample(tmp_path: Path) -> None:
+    good, other = world.samples(2)
+    cases = {
+        "key 'a b' must match ^[0-9A-Za-z_-]{1,90}$": world.renamed(good, "a b"),
+        "a-0000 has format 'gif', not an image's": replace(
+            good, record=replace(good.record, format="gif")
+        ),
+        "the image of a-0000 is not the one that its record names": replace(
+            good, content=other.content
+        ),
+    }
+    same_size = replace(good, content=good.content[:-1] + b"!")
+    for said, odd in [*cases.items(), (list(cases)[-1], same_size)]:
+        with pytest.raises(ValueError, match=f"^{re.escape(f'a.tar: {said}')}$"):
+            write_shard(tmp_path / "a.tar", [odd])
+    with pytest.raises(ValueError, match=r"^a\.tar: key 'a-0000' comes twice$"):
+        write_shard(tmp_path / "a.tar", [good, other, good])
+    check_sample(good, where="x")
+
+
+def test_what_is_too_large_is_refused_and_no_byte_earlier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = world.samples(1)[0]
+    text = len(record_to_json(sample.record).encode())
+    for limit, size, said in (
+        ("MAX_IMAGE_BYTES", len(sample.content), "a.tar: the image of a-0000 is over"),
+        ("MAX_TEXT_BYTES", text, "the record of a-0000 is over"),
+    ):
+        monkeypatch.setattr(shards, limit, size)
+        write_shard(tmp_path / "a.tar", [sample])
+        monkeypatch.setattr(shards, limit, size - 1)
+        with pytest.raises(ValueError, match=f"^{said} {size - 1} bytes$"):
+            write_shard(tmp_path / "a.tar", [sample])
+        monkeypatch.undo()

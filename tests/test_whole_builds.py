@@ -52,6 +52,17 @@ def test_demo(tmp_path: Path) -> None:
     assert metrics["evaluate"]["named_ap50"]["trained"] >= 0.30
 
 
+def test_scenes_deco(tmp_path: Path) -> None:
+    """Names by prototypes: no language model at all, and the report shows the pool."""
+    metrics = whole_build(tmp_path, "scenes_deco")
+    assert metrics["train"]["last"].keys() >= {"deco_kl", "deco_align"}
+    assert metrics["train"]["last"].keys().isdisjoint({"naming", "caption"})
+    assert metrics["evaluate"]["agnostic_ap50"] >= 0.60
+    assert metrics["evaluate"]["named_ap50"]["trained"] >= 0.25
+    page = (tmp_path / "datasets" / "scenes_deco" / "report" / "report.html").read_text()
+    assert "fine prototypes, laid out so that those alike lie side by side" in page
+
+
 def test_coco_tiny(tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENDET_SHARED_DATA", str(shared_data.resolve()))
     metrics = whole_build(tmp_path, "coco_tiny")

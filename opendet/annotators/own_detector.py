@@ -44,7 +44,8 @@ class OwnConfig(FinderSection):
     """Who names, as in `opendet detect`; with `prototypes` a score is that there is a thing times
     how likely its name is."""
     unsure_below: float = Field(default=0.6, ge=0, le=1)
-    """Of `cascade`: names of prototypes that are at most so likely are left to the T5."""
+    """Of `cascade`: names of prototypes that are at most so likely, at CLIP's temperature of .01,
+    are left to the T5."""
 
 
 class Own:

@@ -64,7 +64,7 @@ class Told:
 
 
 def ours(work: Work, folder: Path, count: int) -> Told:
-    """K-Means and DBSCAN as the stage runs them, on two threads."""
+    """The stage's K-Means and DBSCAN on two threads; begun once, as theirs is, not four times."""
     from threadpoolctl import threadpool_limits
 
     config = PrototypesConfig(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from opendet.curate.embed import EmbeddedRecord, Floats
 from opendet.record import Record
+from opendet.schema import write_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def write_vectors(path: Path, items: Sequence[EmbeddedRecord]) -> None:
         "crop": _as_lists([item.crops for item in items]),
         "text": _as_lists([item.texts for item in items]),
     }
-    pq.write_table(pa.table(columns), path, compression="zstd")
+    write_table(path, pa.table(columns))
 
 
 def read_vectors(path: Path) -> Vectors:

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from opendet.annotators.verifier import Kind
 from opendet.curate.asking import noted
 from opendet.record import NameJudgement, Provenance, Record, Region
-from opendet.schema import read_records, write_records
+from opendet.schema import read_records, write_records, write_table
 
 Fault = Literal["", "unread", "unanswered"]
 
@@ -179,7 +179,7 @@ def write_verified(folder: Path, shard: str, items: Sequence[VerifiedRecord]) ->
     rows = [{"key": item.key, **asdict(one)} for item in items for one in item.verdicts]
     if rows:
         table = pa.Table.from_pylist(rows, schema=_COLUMNS)
-        pq.write_table(table, _verdicts_of(folder, shard), compression="zstd")
+        write_table(_verdicts_of(folder, shard), table)
 
 
 def read_verified(folder: Path, shard: str) -> list[VerifiedRecord]:

@@ -11,7 +11,8 @@ from opendet.faults.toy_shards import write_toy_shards
 from opendet.shard_check import verify_shards
 from opendet.shard_set import ShardSet
 
-KINDS = ("flip", "cut", "cut at a member", "swap", "missing")
+INDEX = "index"
+KINDS = ("flip", "cut", "cut at a member", "swap", "missing", INDEX)
 
 
 def damaged_shards(effort: Effort) -> Shown:
@@ -20,7 +21,7 @@ def damaged_shards(effort: Effort) -> Shown:
     names = write_toy_shards(whole, shards=3, each=4)
     assert not verify_shards(whole)
     assert not reader_notices(whole)
-    tally, found, peer = Tally(), Counter[str](), 0
+    tally, found = Tally(), Counter[str]()
     for number in effort.tries(1000, least=len(KINDS)):
         broken, kind = effort.folder / "broken", KINDS[number % len(KINDS)]
         shutil.copytree(whole, broken)
@@ -28,12 +29,14 @@ def damaged_shards(effort: Effort) -> Shown:
         verified, read = bool(verify_shards(broken)), reader_notices(broken)
         found["verify"] += verified
         found["reader"] += read
-        peer += webdataset_notices(broken, names)
+        if kind != INDEX:  # which it does not read
+            found["peer"] += webdataset_notices(broken, names)
+            found["tars"] += 1
         tally.add("" if verified and read else f"try {number}, {kind}: not noticed")
         shutil.rmtree(broken)
     return tally.shown(
         f"verify found {found['verify']}, the trainer's reader {found['reader']}",
-        f"webdataset's reader {peer} of {tally.tries}",
+        f"webdataset's reader {found['peer']} of {found['tars']} damaged tar files",
     )
 
 
@@ -41,13 +44,12 @@ def damage(folder: Path, kind: str, rng: random.Random) -> None:
     """Damage a folder of shards in one way; each changes something."""
     tars = sorted(folder.glob("*.tar"))
     tar = rng.choice(tars)
-    content = bytearray(tar.read_bytes())
+    content = tar.read_bytes()
     match kind:
         case "flip":
-            content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
-            tar.write_bytes(content)
+            tar.write_bytes(_flipped(content, rng))
         case "cut":
-            tar.write_bytes(content[: rng.randrange(len(content))])
+            tar.write_bytes(_cut(content, rng))
         case "cut at a member":
             with tarfile.open(tar) as opened:
                 starts = [member.offset for member in opened]
@@ -58,6 +60,19 @@ def damage(folder: Path, kind: str, rng: random.Random) -> None:
             other.write_bytes(content)
         case "missing":
             tar.unlink()
+        case "index":
+            index = tar.with_suffix(".idx")
+            index.write_bytes(rng.choice((_flipped, _cut))(index.read_bytes(), rng))
+
+
+def _flipped(content: bytes, rng: random.Random) -> bytes:
+    changed = bytearray(content)
+    changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
+    return bytes(changed)
+
+
+def _cut(content: bytes, rng: random.Random) -> bytes:
+    return content[: rng.randrange(len(content))]
 
 
 def reader_notices(folder: Path) -> bool:

@@ -5,17 +5,20 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from opendet.faults.killed import FEW, QUIET, bytes_of, leftovers, undisturbed
+from opendet.faults.commit_cases import CASES, QUIET, Case, Sets
+from opendet.faults.killed import bytes_of, leftovers
 from opendet.faults.rows import Effort, Shown, Tally
-from opendet.faults.syscalls import Ended, Step, failing, missing, steps_of
-from opendet.faults.toy_build import build, command
+from opendet.faults.syscalls import Ended, Step, failing, missing
+from opendet.faults.toy_build import build
 
 ERRORS = {
     "openat": ("EMFILE", "ENOSPC"),
     "mkdir": ("ENOSPC",),
     "write": ("ENOSPC", "EIO"),
+    "fchmod": ("EIO",),
     "fsync": ("EIO",),
-    "rename": ("ENOSPC",),
+    "rename": ("ENOSPC", "EIO"),
+    "renameat2": ("ENOSPC", "EIO"),
     "link": ("EMFILE",),
     "close": ("EIO",),
 }
@@ -26,41 +29,36 @@ def failed_calls(effort: Effort) -> Shown:
     """Let each call that changes a file fail once; then read, and run again."""
     if why := missing():
         return Shown(0, 0, "", unmeasured=why)
-    wanted = undisturbed(effort.folder, FEW)
-    first = effort.folder / "steps"
-    first.mkdir()
-    steps = steps_of(command(first, FEW), first, QUIET)
-    places = [(step, error) for step in steps for error in ERRORS.get(step.call, ())]
     tally, counts = Tally(), Counter[str]()
-    every = max(1, round(1 / effort.share))
-    for step, error in places[::every]:
-        if time.monotonic() >= effort.deadline:
-            break
-        folder = effort.folder / "failed"
-        folder.mkdir()
-        problem = _one(folder, step, error, wanted)
-        tally.add(f"{error} at {step}: {problem}" if problem else "")
-        counts[f"{error} at {step.call}"] += 1
-        shutil.rmtree(folder)
+    for number, case in enumerate(CASES):
+        sets = case.may_be_seen(effort.folder / f"whole-{number}")
+        for step in case.some_steps(effort.folder / f"steps-{number}", effort.share):
+            for error in ERRORS.get(step.call, ()):
+                if time.monotonic() >= effort.deadline:
+                    break
+                folder = effort.folder / "failed"
+                problem = _one(case, folder, step, error, sets)
+                tally.add(f"{case.name}, {error} at {step}: {problem}" if problem else "")
+                counts[f"{error} at {step.call}"] += 1
+                shutil.rmtree(folder)
     return tally.shown(", ".join(f"{count} x {what}" for what, count in sorted(counts.items())))
 
 
-def _one(folder: Path, step: Step, error: str, wanted: dict[str, bytes]) -> str:
+def _one(case: Case, folder: Path, step: Step, error: str, sets: Sets) -> str:
     """What was not as it must be; empty where all was."""
-    ended = failing(command(folder, FEW), step, error, QUIET)
-    seen = bytes_of(folder / "out") if (folder / "out").exists() else {}
-    problem = _of_end(ended, whole=seen == wanted)
-    if not problem and seen not in ({}, wanted):
-        problem = "a reader sees a mix"
-    if not problem and (left := leftovers(folder)):
+    case.begin(folder)
+    ended = failing(case.command(folder), step, error, QUIET, case.refused)
+    whole = bytes_of(folder / "out") == sets.new
+    problem = _of_end(ended, folder, whole=whole)
+    problem = problem or sets.wrong_of(folder / "out", may_be_missing=False)
+    # Where the clearing up after a publication failed, it is the next run that clears up.
+    if not problem and ended.code and (left := leftovers(folder)):
         problem = f"left behind: {left[0].relative_to(folder)}"
-    build(folder, FEW)
-    if not problem and bytes_of(folder / "out") != wanted:
-        problem = "the next run ended with other bytes"
-    return problem
+    build(folder, case.settings)
+    return problem or sets.wrong_of_next(folder)
 
 
-def _of_end(ended: Ended, *, whole: bool) -> str:
+def _of_end(ended: Ended, folder: Path, *, whole: bool) -> str:
     if ended.code == 0:
         return "" if whole else "ended well without its output"
     lines = [line for line in ended.said.splitlines() if line.strip()]
@@ -69,4 +67,4 @@ def _of_end(ended: Ended, *, whole: bool) -> str:
         return f"ended by signal {-ended.code}"
     if len(told) != 1:
         return f"said {len(told)} lines: {told[-1:]}"
-    return ""
+    return "" if str(folder) in told[0] else f"said no path: {told[0][:120]}"

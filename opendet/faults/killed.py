@@ -1,4 +1,4 @@
-"""Builds that are killed: at random, worker by worker, and at every step of the commit."""
+"""Builds that are killed at random, and worker by worker."""
 
 import os
 import random
@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import time
-from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,18 +13,14 @@ from typing import Any
 
 from opendet.faults.peer_kills import killed_peer
 from opendet.faults.rows import Effort, Shown, Tally
-from opendet.faults.syscalls import killed_at, missing, steps_of
 from opendet.faults.toy_build import ONCE, SHARD_SAMPLES, SHARDS, Settings, build, command
 
 HERE = Settings()
-FEW = Settings(shards=2)
-"""For what is done at each call."""
 LOCAL, ON_RAY = Settings(seconds=0.03), Settings(actors=2, seconds=0.2)
 RAY_EACH = 10
 """One build of so many runs on Ray, which takes seconds to begin."""
 PEER_TRIES = {"ShardWriter": 20, "Ray Data": 4, "Ray Data with its checkpoint": 4}
 """Of the full row: a Ray Data pipeline takes seconds to begin, three times a try."""
-QUIET = {"PYTHONUNBUFFERED": "1"}
 
 
 def random_kills(effort: Effort) -> Shown:
@@ -68,33 +63,6 @@ def worker_kills(effort: Effort) -> Shown:
     return tally.shown(f"{kills} workers killed in {tally.tries} builds")
 
 
-def commit_kills(effort: Effort) -> Shown:
-    """Kill a build as it makes each call that changes a file; then read, and run again."""
-    if why := missing():
-        return Shown(0, 0, "", unmeasured=why)
-    wanted = undisturbed(effort.folder, FEW)
-    first = effort.folder / "steps"
-    first.mkdir()
-    steps = steps_of(command(first, FEW), first, QUIET)
-    tally, calls = Tally(), Counter[str]()
-    every = max(1, round(1 / effort.share))
-    for number, step in enumerate(steps):
-        if number % every or time.monotonic() >= effort.deadline:
-            continue
-        folder = effort.folder / "killed"
-        folder.mkdir()
-        ended = killed_at(command(folder, FEW), step, QUIET)
-        problem = "" if ended.code < 0 or ended.code == 128 + signal.SIGKILL else "was not killed"
-        problem = problem or reader_sees(folder / "out", wanted)
-        build(folder, FEW)
-        if not problem and bytes_of(folder / "out") != wanted:
-            problem = "the next run ended with other bytes"
-        tally.add(f"{step}: {problem}" if problem else "")
-        calls[step.call] += 1
-        shutil.rmtree(folder)
-    return tally.shown(", ".join(f"{count} x {call}" for call, count in sorted(calls.items())))
-
-
 def undisturbed(folder: Path, settings: Settings = HERE) -> dict[str, bytes]:
     """What a build that nobody disturbs publishes."""
     place = folder / "undisturbed"
@@ -104,7 +72,7 @@ def undisturbed(folder: Path, settings: Settings = HERE) -> dict[str, bytes]:
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder and its content."""
+    """Every file below a folder and its content; nothing where there is none."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -112,17 +80,10 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
     }
 
 
-def reader_sees(out: Path, wanted: dict[str, bytes]) -> str:
-    """What a reader of a first build may see after a kill: nothing, or all of it."""
-    if not out.exists() or bytes_of(out) == wanted:
-        return ""
-    return "a reader sees a mix"
-
-
 def leftovers(folder: Path) -> list[Path]:
     """What attempts have left behind."""
     found = [*folder.glob("work/attempts/*"), *folder.glob("work/publish-*")]
-    return [*found, *(path for path in folder.rglob(".*") if path.is_file())]
+    return [*found, *folder.rglob(".*")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,8 @@ def raising_samples(effort: Effort) -> Shown:
         manifest = _run(folder, Poisoned(key, dies=False, loads_to=folder / "loads"), actors=0)
         gone, missing = _account(manifest)
         unaccounted += missing
-        tally.add("" if gone == [key] and not missing else f"{key}: quarantined {gone}")
+        good = gone == {key: f"ValueError: cannot read {key}"} and not missing
+        tally.add("" if good else f"{key}: quarantined {gone}")
         shutil.rmtree(folder)
     return tally.shown(f"{unaccounted} samples unaccounted for")
 
@@ -66,7 +67,7 @@ def deadly_samples(effort: Effort) -> Shown:
             gone, missing = _account(manifest)
             restarts = len(poison.loads_to.read_text().splitlines()) - 1
             most = max(most, restarts)
-            good = gone == [key] and not missing and restarts <= allowed
+            good = [*gone] == [key] and not missing and restarts <= allowed
             tally.add("" if good else f"{key}: quarantined {gone}, {restarts} restarts")
             shutil.rmtree(folder)
     return tally.shown(f"at most {most} restarts, {allowed} allowed; 1 sample lost each time")
@@ -91,8 +92,8 @@ def _load(worker: Poisoned) -> Poisoned:
     return worker
 
 
-def _account(manifest: Manifest) -> tuple[list[str], int]:
-    """Who was quarantined, and how many samples nobody speaks of."""
-    gone = [entry.key for part in manifest.parts for entry in part.quarantined]
+def _account(manifest: Manifest) -> tuple[dict[str, str], int]:
+    """Who was quarantined and why, and how many samples nobody speaks of."""
+    gone = {entry.key: entry.error for part in manifest.parts for entry in part.quarantined}
     out = sum(part.samples_out for part in manifest.parts)
     return gone, len(manifest.parts) * SHARD_SAMPLES - out - len(gone)

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from opendet.faults.rows import Effort, Shown, Tally
-from opendet.faults.toy_project import BUILD, CONFIG, make_project, run_opendet, write_coco
+from opendet.faults.toy_project import BUILD, CONFIG, make_training_project, run_opendet
 
 VARIABLES = (
     *("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY", "OPENDET_SERVER_KEY"),
@@ -31,13 +31,14 @@ SERVED: dict[str, Any] = {
     },
 }
 COMMANDS = (
-    ("data", "build", "--actors", "1"),
+    ("data", "build", "--until", "train", "--actors", "1"),
     ("report",),
     ("data", "stats", "--json"),
     ("data", "verify"),
     ("data", "why", "b-0"),
     ("data", "card", "--out", "card"),
     ("inspect", f"datasets/{BUILD}", "--html", "pages", "--processes", "0"),
+    ("model", "card", f"datasets/{BUILD}/train/model", "--out", "model-card"),
     ("doctor",),
 )
 
@@ -60,9 +61,7 @@ def tokens_stay(effort: Effort) -> Shown:
 
 def _used(root: Path, tokens: Mapping[str, str]) -> tuple[Path, dict[str, bytes]]:
     """A project whose commands have run with the tokens; what each said."""
-    batch = {"name": "b", "split": "train", "annotations": "instances.json"}
-    project = make_project(root, [{**batch, "captions": "captions.json"}], format="coco")
-    write_coco(project / "pictures", 6)
+    project = make_training_project(root)
     ray = root / "r"  # short: a socket's path has a hundred characters
     ray.mkdir()
     environment = {**tokens, "RAY_TMPDIR": str(ray)}

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-CALLS = ("openat", "mkdir", "write", "fsync", "rename", "link", "unlink", "rmdir", "close")
-"""What a commit is made of."""
+CALLS = (
+    *("openat", "write", "ftruncate", "fchmod", "fsync", "close", "mkdir", "mkdirat"),
+    *("rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "rmdir"),
+)
+"""What a commit is made of, on any machine: some have the one of a pair, some the other."""
 FAST = "--seccomp-bpf"
 """Stops at the chosen calls alone; with it, strace 6.1 fails but does not kill."""
 _LINE = re.compile(r"^(\d+) +(\w+)\((.*)\) += ")
@@ -50,11 +53,14 @@ def missing() -> str:
     return "" if shutil.which("strace") else WITHOUT
 
 
-def steps_of(command: Sequence[str], folder: Path, environment: dict[str, str]) -> list[Step]:
+def steps_of(
+    command: Sequence[str], folder: Path, environment: dict[str, str], refused: Sequence[str] = ()
+) -> list[Step]:
     """The calls by which a program changes files below `folder`, in their order; of writes that
     follow each other into one file the first, the middle one and the last."""
     trace = folder.parent / f"{folder.name}.trace"
-    code = _strace([FAST, "-y", "-s", "0", "-o", str(trace)], command, environment).code
+    listing = [FAST, "-y", "-s", "0", "-o", str(trace), *refused]
+    code = _strace(listing, command, environment).code
     assert code == 0, f"the undisturbed run ended with {code}"
     found, counts = [], Counter[tuple[str, str]]()
     for line in trace.read_text(errors="replace").splitlines():
@@ -80,20 +86,33 @@ def _of_run(run: list[Step]) -> list[Step]:
     return [run[place] for place in places]
 
 
-def failing(command: Sequence[str], step: Step, error: str, environment: dict[str, str]) -> Ended:
+def refusing(call: str, error: str) -> tuple[str, ...]:
+    """For a system that has not the call: whoever makes it gets the error."""
+    return ("-e", f"inject={call}:error={error}")
+
+
+def failing(
+    command: Sequence[str],
+    step: Step,
+    error: str,
+    environment: dict[str, str],
+    refused: Sequence[str] = (),
+) -> Ended:
     """Run a program whose one call fails with an error such as ENOSPC."""
     inject = f"inject={step.call}:error={error}:when={step.number}"
-    return _strace([FAST, "-o", os.devnull, "-e", inject], command, environment)
+    return _strace([FAST, "-o", os.devnull, "-e", inject, *refused], command, environment)
 
 
-def killed_at(command: Sequence[str], step: Step, environment: dict[str, str]) -> Ended:
+def killed_at(
+    command: Sequence[str], step: Step, environment: dict[str, str], refused: Sequence[str] = ()
+) -> Ended:
     """Run a program that is killed as it makes the call."""
     inject = f"inject={step.call}:signal=SIGKILL:when={step.number}"
-    return _strace(["-o", os.devnull, "-e", inject], command, environment)
+    return _strace(["-o", os.devnull, "-e", inject, *refused], command, environment)
 
 
 def _strace(options: Sequence[str], command: Sequence[str], environment: dict[str, str]) -> Ended:
-    traced = ["strace", "-qq", "-f", "-e", f"trace={','.join(CALLS)}"]
+    traced = ["strace", "-qq", "-f", "-e", f"trace={','.join(f'?{call}' for call in CALLS)}"]
     ran = subprocess.run(
         [*traced, *options, *command],
         env={**os.environ, **environment},

@@ -1,11 +1,12 @@
 """All faults, in the order in which they are shown."""
 
 from opendet.faults.bombs import bombs
+from opendet.faults.commit_kills import commit_kills
 from opendet.faults.damaged import damaged_shards
 from opendet.faults.evaluated import random_sets
 from opendet.faults.failed_calls import failed_calls
 from opendet.faults.fuzzed import fuzzed
-from opendet.faults.killed import commit_kills, random_kills, worker_kills
+from opendet.faults.killed import random_kills, worker_kills
 from opendet.faults.malicious import malicious_files
 from opendet.faults.poisoned import deadly_samples, raising_samples
 from opendet.faults.poisoned_source import poisoned_sources
@@ -13,7 +14,7 @@ from opendet.faults.raced import equal_bytes, races
 from opendet.faults.repro import killed_repros
 from opendet.faults.rows import Fault
 from opendet.faults.secret_tokens import tokens_stay
-from opendet.faults.sockets import listening
+from opendet.faults.sockets import off_loopback
 from opendet.faults.trained import killed_saves, killed_trainings
 
 FAULTS = (
@@ -88,7 +89,7 @@ FAULTS = (
         malicious_files,
     ),
     Fault("R16", "decompression bombs", "refused before pixels are allocated", bombs),
-    Fault("R18", "a local run's sockets", "none off loopback", listening),
+    Fault("R18", "a local run's sockets, and whom it asks", "none off loopback", off_loopback),
     Fault("R19", "tokens in the environment", "in no file and no output", tokens_stay),
     Fault("R22", "the evaluator beside pycocotools", "equal to 12 decimals", random_sets),
 )

@@ -31,13 +31,15 @@ fails is asked again, one by one."""
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Of one run; none of them may change a byte of what is published."""
+    """Of one run; but for `shards` and `says`, none may change a byte of what is published."""
 
     actors: int = 0
     seconds: float = 0.0
     """That the worker takes for a batch."""
     shards: int = SHARDS
     batch_size: int = BATCH
+    says: str = ""
+    """At the end of each caption: an input of each part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Worker:
     """Writes a caption, drops the third sample of each shard, fails on the fifth."""
 
     seconds: float
+    says: str
     calls_to: Path
     """Gets a line for each sample that is seen, so that work done twice can be counted."""
 
@@ -60,7 +63,7 @@ class Worker:
             return Dropped(sample.key, "unwanted", "toy")
         if place == 4:
             raise ValueError(f"cannot read {sample.key}")
-        return replace(sample.record, caption=f"what {sample.key} shows")
+        return replace(sample.record, caption=f"what {sample.key} shows{self.says}")
 
 
 def build(folder: Path, settings: Settings) -> None:
@@ -70,24 +73,25 @@ def build(folder: Path, settings: Settings) -> None:
         name="caption",
         fingerprint="toy",
         read=read_shard,
-        load=partial(Worker, settings.seconds, folder / "calls"),
+        load=partial(Worker, settings.seconds, settings.says, folder / "calls"),
         write=write_shard,
         reread=_reread,
         tally=_tally,
         batch_size=settings.batch_size,
     )
+    planned = tasks(settings.shards, settings.says)
     with exclusive_lock(folder / "lock", what="the toy build"):
         if settings.actors:
             with ray_session(cpus=settings.actors):
-                ran = run(stage, tasks(settings.shards), work, actors=settings.actors)
+                ran = run(stage, planned, work, actors=settings.actors)
         else:
-            ran = run(stage, tasks(settings.shards), work, actors=0)
+            ran = run(stage, planned, work, actors=0)
         work.publish(folder / "out", ran.manifest)
 
 
-def tasks(shards: int) -> list[Task]:
+def tasks(shards: int, says: str = "") -> list[Task]:
     names = [ShardName(f"b-{number:06d}", "b", "train") for number in range(shards)]
-    return [Task(name, {"input": name.name}) for name in names]
+    return [Task(name, {"input": f"{name.name}{says}"}) for name in names]
 
 
 def command(folder: Path, settings: Settings) -> list[str]:

@@ -40,6 +40,18 @@ def make_project(root: Path, batches: Sequence[Mapping[str, Any]], **card: Any) 
     return root
 
 
+def make_training_project(root: Path) -> Path:
+    """A project of six pictures in COCO's form, configured up to a training of seconds."""
+    from opendet.faults.toy_training import project_sections  # with torch
+
+    batch = {"name": "b", "split": "train", "annotations": "instances.json"}
+    project = make_project(root, [{**batch, "captions": "captions.json"}], format="coco")
+    write_coco(project / "pictures", 6)
+    told = {**CONFIG, **project_sections(prompt_width=CONFIG["clip"]["width"])}
+    (project / "configs" / f"{BUILD}.yaml").write_text(yaml.safe_dump(told))
+    return project
+
+
 def picture(seed: int, size: tuple[int, int] = SIZE) -> Image.Image:
     """Noise that looks like no other seed's."""
     coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)

@@ -9,6 +9,7 @@ import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,7 @@ RECIPE = Recipe(
         checkpoint_every=2,
         log_every=2,
         threads=1,
+        signals=True,
         warmup=WarmupConfig(steps=3, batch_size=4),
     ),
     loader=LoaderConfig(
@@ -60,6 +62,17 @@ RECIPE = Recipe(
     namer=NAMER,
     objective=ObjectiveConfig(),
 )
+
+
+def project_sections(*, prompt_width: int) -> dict[str, Any]:
+    """The recipe as a project's configuration has it, for a CLIP whose texts are so wide."""
+    sections = {
+        "train": RECIPE.train,
+        "loader": RECIPE.loader,
+        "detector": RECIPE.detector,
+        "namer": RECIPE.namer.model_copy(update={"prompt_width": prompt_width}),
+    }
+    return {name: one.model_dump(mode="json", exclude_unset=True) for name, one in sections.items()}
 
 
 class HashTower:

@@ -5,17 +5,22 @@ import random
 import shutil
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from opendet.faults.rows import Effort, Shown, Tally
-from opendet.faults.toy_shards import write_toy_shards
-from opendet.faults.toy_training import train_toy
+from opendet.faults.toy_shards import toy_sample, write_toy_shards
+from opendet.faults.toy_training import RECIPE, STEPS, train_toy
 from opendet.train import checkpoint
+from opendet.train.further import SIGNALS
 
 IMAGES = 12
+BATCH = RECIPE.loader.batch_size
 
 
 def killed_trainings(effort: Effort) -> Shown:
@@ -40,10 +45,26 @@ def killed_trainings(effort: Effort) -> Shown:
         difference = largest_difference(whole / "model", work / "model")
         same_log = (work / "series.csv").read_bytes() == (whole / "series.csv").read_bytes()
         worst = max(worst, difference)
-        problem = "" if difference == 0 else f"try {number}: differs by {difference}"
-        tally.add(problem or ("" if same_log else f"try {number}: another log"))
+        problem = "" if difference == 0 else f"differs by {difference}"
+        problem = problem or ("" if same_log else "another log") or wrong_of_epochs(work)
+        tally.add(f"try {number}: {problem}" if problem else "")
         shutil.rmtree(work)
-    return tally.shown(f"{kills} kills; the largest difference of a weight is {worst:g}")
+    return tally.shown(
+        f"{kills} kills; the largest difference of a weight is {worst:g}; each of {IMAGES} images "
+        "seen once in each epoch"
+    )
+
+
+def wrong_of_epochs(work: Path) -> str:
+    """What is wrong with the images that a whole training has learned from, epoch by epoch; empty
+    where each came once."""
+    seen: dict[int, Counter[str]] = {epoch: Counter() for epoch in range(STEPS * BATCH // IMAGES)}
+    for part in (work / SIGNALS).rglob("*.parquet"):
+        for row in pq.read_table(part, columns=["step", "key"]).to_pylist():
+            seen[row["step"] * BATCH // IMAGES][row["key"]] += 1
+    once = Counter(toy_sample(number).key for number in range(IMAGES))
+    odd = [epoch for epoch, keys in seen.items() if keys != once]
+    return f"images of epoch {odd[0]}: {dict(seen[odd[0]])}" if odd else ""
 
 
 def killed_saves(effort: Effort) -> Shown:

@@ -19,10 +19,14 @@ class PrototypeNamer:
     """A prototype's name, as likely as its weight in the mixture that the head reads a query as;
     prototypes of one name are likely together (spec/deco_detr.md B.4)."""
 
-    def __init__(self, head: PrototypeHead, *, only: Sequence[str] = ()) -> None:
+    def __init__(
+        self, head: PrototypeHead, *, only: Sequence[str] = (), temperature: float | None = None
+    ) -> None:
         """`only`: the names that are meant, all where it is empty; their prototypes then share
-        what is likely. Raises ValueError, in one line, where the pool lacks one of them."""
+        what is likely. `temperature` divides the cosines instead of the head's own. Raises
+        ValueError, in one line, where the pool lacks one of them."""
         self._head = head
+        self._sharper = head.config.temperature / temperature if temperature else 1.0
         self.names = tuple(dict.fromkeys(only or head.names))
         """K"""
         _require_known(self.names, head.names)
@@ -42,7 +46,7 @@ class PrototypeNamer:
     def _merged(self, log_weights: Tensor) -> Tensor:
         """(N, M) of prototypes -> (N, K) of names, each row's exponentials adding up to 1."""
         rows, places = self._rows.to(log_weights.device), self._places.to(log_weights.device)
-        shares = log_weights[:, rows].double().softmax(dim=1)
+        shares = (log_weights[:, rows].double() * self._sharper).softmax(dim=1)
         merged = shares.new_zeros(len(shares), len(self.names)).index_add_(1, places, shares)
         return merged.log()
 

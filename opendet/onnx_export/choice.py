@@ -22,7 +22,7 @@ from opendet.onnx_export.namers import (
 )
 from opendet.onnx_export.session import open_graph
 from opendet.onnx_export.word_list import WordList, read_word_list
-from opendet.predict_config import PredictConfig
+from opendet.predict_config import CERTAINTY_TEMPERATURE, PredictConfig
 
 Kind = Literal["t5", "prototypes", "vocabulary", "cascade"]
 Floats = NDArray[np.float32]
@@ -48,9 +48,9 @@ def choose_namer(folder: Path, card: OnnxCard, config: PredictConfig) -> ChosenN
         case "t5":
             namer = parts.writer()
         case "prototypes":
-            namer = parts.prototypes(config.names)
+            namer = parts.prototypes(only=config.names)
         case "cascade":
-            first, then = parts.prototypes(()), parts.writer()
+            first, then = parts.prototypes(temperature=CERTAINTY_TEMPERATURE), parts.writer()
             namer = Cascade(first, then, unsure_below=config.unsure_below)
         case "vocabulary":
             namer = parts.listed()
@@ -84,13 +84,15 @@ class _Parts:
         self._folder, self._card, self._config = folder, card, config
         self._vectors: dict[str, Floats] = load_file(folder / VECTORS)
 
-    def prototypes(self, only: tuple[str, ...]) -> PrototypeNames:
+    def prototypes(
+        self, only: tuple[str, ...] = (), temperature: float | None = None
+    ) -> PrototypeNames:
         if self._card.prototypes is None:
             raise ValueError(
                 "the model has no prototypes to name by: take namer vocabulary, or t5 where it has "
                 "one"
             )
-        return PrototypeNames(self._vectors["prototypes"], self._card.prototypes, only)
+        return PrototypeNames(self._vectors["prototypes"], self._card.prototypes, only, temperature)
 
     def writer(self) -> WrittenNames:
         card = self._card.writer

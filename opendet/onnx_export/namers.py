@@ -66,9 +66,16 @@ class Namer(Protocol):
 class PrototypeNames:
     """The nearest prototypes' names; those of one name are likely together."""
 
-    def __init__(self, vectors: Floats, card: PrototypeCard, only: Sequence[str] = ()) -> None:
-        """vectors (M, D_c) unit rows; `only` the names that are meant, all where it is empty.
-        Raises ValueError, in one line, where there is no prototype of one of them."""
+    def __init__(
+        self,
+        vectors: Floats,
+        card: PrototypeCard,
+        only: Sequence[str] = (),
+        temperature: float | None = None,
+    ) -> None:
+        """vectors (M, D_c) unit rows; `only` the names that are meant, all where it is empty;
+        `temperature` instead of the card's. Raises ValueError, in one line, where there is no
+        prototype of one of them."""
         self.names = tuple(dict.fromkeys(only or card.names))
         there = set(card.names)
         if absent := [name for name in self.names if name not in there]:
@@ -81,7 +88,7 @@ class PrototypeNames:
         kept = [(row, places[name]) for row, name in enumerate(card.names) if name in places]
         self._places = np.array([place for _, place in kept])
         self._vectors = vectors[[row for row, _ in kept]]
-        self._temperature = card.temperature
+        self._temperature = temperature or card.temperature
 
     def name(self, seen: Seen, *, count: int) -> list[list[Said]]:
         assert seen.projected is not None

@@ -92,4 +92,9 @@ def _members(path: Path, names: Path | None, found: FileVectors) -> list[Member]
         raise ValueError(f"{path} brings no names of its vectors: name a file of them (--names)")
     if len(own) != len(found.rows):
         raise ValueError(f"{names} has {len(own)} names for {len(found.rows)} rows of {path}")
+    if empty := [row for row, name in enumerate(own) if not name.strip()]:
+        raise ValueError(
+            f"{names or path} has {len(empty)} empty names, the first for row {empty[0]}: a "
+            "prototype is called by its name, so name them, or leave their rows out"
+        )
     return [Member(path.name, row, name) for row, name in enumerate(own)]

@@ -5,12 +5,11 @@
 import numpy as np
 
 from opendet.curate.pool import Pool
+from opendet.curate.pool_space import TRUSTED, nearness
 from opendet.pools.levels import LEVELS, of_level, vectors_of
 from opendet.pools.matching import Floats
 from opendet.pools.names import plain
 
-TRUSTED = 10
-"""Names that both pools must have before their places are compared."""
 AGREEING = 0.1
 """Of the way from the others' cosine to 1, what two prototypes of one name must have gone."""
 
@@ -31,14 +30,12 @@ def require_one_space(before: Pool, after: Pool) -> None:
     shared = sorted(first.keys() & second.keys())
     if len(shared) < TRUSTED:
         return
-    cosines = np.stack([first[one] for one in shared]) @ np.stack([second[one] for one in shared]).T
-    own = float(np.trace(cosines)) / len(shared)
-    others = float(cosines.sum() - np.trace(cosines)) / (len(shared) * (len(shared) - 1))
-    if own - others < AGREEING * (1 - others):
+    near = nearness(*(np.stack([one[name] for name in shared]) for one in (first, second)))
+    if not near.agrees(AGREEING):
         raise ValueError(
-            f"the {len(shared)} names that both pools have lie at a cosine of {own:.2f} from "
-            f"themselves and of {others:.2f} from the others: the pools are of two CLIP models, "
-            "and cannot be compared"
+            f"the {len(shared)} names that both pools have lie at a cosine of {near.own:.2f} from "
+            f"themselves and of {near.others:.2f} from the others: the pools are of two CLIP "
+            "models, and cannot be compared"
         )
 
 

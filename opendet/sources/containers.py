@@ -6,6 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from opendet.schema import write_table
+
 ROWS_PER_GROUP = 32
 _SCHEMA = pa.schema(
     [pa.field("key", pa.string(), nullable=False), pa.field("content", pa.binary(), nullable=False)]
@@ -26,9 +28,9 @@ def write_images(path: Path, items: Iterable[tuple[str, bytes]]) -> None:
     columns = [[key for key, _ in rows], [content for _, content in rows]]
     table = pa.table(columns, schema=_SCHEMA)
     # images are compressed already, and no two are alike
-    pq.write_table(
-        table,
+    write_table(
         path,
+        table,
         row_group_size=ROWS_PER_GROUP,
         compression="none",
         use_dictionary=False,

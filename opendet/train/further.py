@@ -18,6 +18,7 @@ from opendet.train.llmdet_objective import LlmdetObjective
 from opendet.train.recipe import Recipe
 from opendet.train.region_vectors import RegionVectors
 from opendet.train.seen import FurtherObjective
+from opendet.train.semantic_sources import SemanticSources, require_one_clip
 from opendet.train.signals import SignalRecorder
 from opendet.train.text_vectors import TextTower, TextVectors, vectors_of
 
@@ -36,8 +37,8 @@ class Teachers:
     """Of all names that are taught."""
     pool: PrototypeSet | None = None
     """As the stage `prototypes` made it, where the detector has a prototype head."""
-    crops: Path | None = None
-    """The folder of the stage `embed`, likewise."""
+    semantics: SemanticSources | None = None
+    """Where it and the regions' vectors lie, likewise."""
 
 
 def further_objectives(
@@ -83,7 +84,7 @@ def _deco(
     head, config = detector.prototypes, recipe.objective.deco
     assert head is not None
     assert teachers.pool is not None
-    assert teachers.crops is not None
+    assert teachers.semantics is not None
     taught = teachers.text.names if teachers.text is not None else ()
     classes = vectors_of(
         tuple(dict.fromkeys((*taught, *config.novel_names))),
@@ -98,10 +99,13 @@ def _deco(
             "and prototypes again with the CLIP of the stage clip"
         )
     device = head.prototypes.device
+    crops = RegionVectors.open(teachers.semantics.vectors, folder / "region_vectors")
+    if crops.width == teachers.pool.width:  # else the objective says so
+        require_one_clip(teachers.semantics.pool, crops)
     return DecoObjective(
         head,
         teachers.pool.of_levels(detector.config.prototypes.levels).vectors.to(device),
-        RegionVectors.open(teachers.crops, folder / "region_vectors"),
+        crops,
         classes.to(device),
         config,
         steps=recipe.train.steps,

@@ -1,5 +1,6 @@
 """What a run must have, and be told, before it begins."""
 
+import logging
 import math
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from opendet.data.plan import mixture_kind
 from opendet.files import sha256_of
 from opendet.shard_set import ShardSet
 from opendet.train.recipe import Recipe
+
+log = logging.getLogger(__name__)
 
 
 def require_agreement(recipe: Recipe) -> None:
@@ -26,6 +29,17 @@ def require_agreement(recipe: Recipe) -> None:
         raise ValueError(
             f"namer.unfreeze_head_at: {namer.unfreeze_head_at} of train.steps, {train.steps}, is "
             f"their end: set at most {train.steps - 1}/{train.steps}, or leave it out"
+        )
+
+
+def warn_of_mirrored_captions(recipe: Recipe) -> None:
+    """Say in one line where LLMDet's captions would be taught with images that they do not fit."""
+    llmdet, flip = recipe.objective.llmdet, recipe.loader.flip
+    if llmdet.used and llmdet.image_weight and flip:
+        log.warning(
+            "loader.flip mirrors %.0f %% of the images, and their captions tell left from right: "
+            "set it to 0 for objective.llmdet",
+            100 * flip,
         )
 
 

@@ -34,6 +34,7 @@ from opendet.train.requirements import (
     require_agreement,
     require_lessons,
     unfreeze_step,
+    warn_of_mirrored_captions,
 )
 from opendet.train.semantic_sources import SemanticSources
 from opendet.train.signals import sum_up
@@ -117,6 +118,8 @@ def train(
     place = _Workplace(work_folder, ranks, identity)
     with place.lock(), reproducible(ranks.device, threads=recipe.train.threads):
         if not ranks.led(ranks.leads and _finished(place)):
+            if ranks.leads:
+                warn_of_mirrored_captions(recipe)
             shards = _shards(shards_folder, recipe.loader.split, place)
             require_lessons(shards, recipe)
             names = names_of(shards, absent=recipe.objective.absent_names)
@@ -272,7 +275,7 @@ def _teachers(
     text = vectors.to(place.ranks.device) if vectors else None
     if semantics is None:
         return Teachers(clip, template, text)
-    return Teachers(clip, template, text, read_prototypes(semantics.pool), semantics.vectors)
+    return Teachers(clip, template, text, read_prototypes(semantics.pool), semantics)
 
 
 def _metrics(state: TrainingState, last: dict[str, float], *, images: int) -> dict[str, Any]:

@@ -59,7 +59,8 @@ class Speaker:
     """A loaded model of one of the families whose tokens are known."""
 
     def __init__(self, config: VlSamConfig, place: str = PLACE) -> None:
-        """Raises ValueError, in one line, where there is no such model."""
+        """Raises ValueError, in one line, where there is no such model, and for one whose attention
+        cannot be read."""
         self._config = config
         self._device = chosen_device(config.device)
         self._processor, self._model = _load(config, self._device, f"{place}model")
@@ -75,6 +76,8 @@ class Speaker:
         self.revision = weights_of(config.model, config.revision, self._model)
         self.refused: Counter[str] = Counter()
         """Why answers, or names in them, led to no map."""
+        # Whether its attention can be read is known now, and not image by image.
+        gathered(self._model, self._inputs([Question("What?", None)]), self._told)
 
     def questions(self) -> tuple[str, ...]:
         """All that is asked of each view: what was configured, and what the model writes itself."""

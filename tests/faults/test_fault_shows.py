@@ -6,17 +6,20 @@ import shutil
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from opendet.faults import damaged, failed_calls, killed, trained
+from opendet.faults import commit_kills, damaged, failed_calls, killed, trained
 from opendet.faults.bombs import write_bomb
 from opendet.faults.evaluated import random_sets
-from opendet.faults.killed import bytes_of, leftovers, reader_sees
+from opendet.faults.killed import bytes_of, leftovers
 from opendet.faults.poisoned import raising_samples
 from opendet.faults.rows import Effort
 from opendet.faults.syscalls import WITHOUT, Ended, failing, killed_at, missing, steps_of
-from opendet.faults.toy_build import ONCE, Settings, build
-from opendet.faults.toy_shards import write_toy_shards
+from opendet.faults.toy_build import ONCE, SHARD_SAMPLES, Settings, build
+from opendet.faults.toy_shards import toy_sample, write_toy_shards
+from opendet.faults.toy_training import STEPS
 from opendet.sources.images import BadImageError, inspect_image
 from opendet.train import checkpoint
 
@@ -46,20 +49,17 @@ def test_short_rows_hold(tmp_path: Path) -> None:
 def test_a_toy_build_ends_whole_and_counts_what_it_looked_at(tmp_path: Path) -> None:
     build(tmp_path, Settings())
     assert len((tmp_path / "calls").read_text().splitlines()) == ONCE
-    wanted = bytes_of(tmp_path / "out")
     assert leftovers(tmp_path) == []
-    assert reader_sees(tmp_path / "out", wanted) == ""
-    assert reader_sees(tmp_path / "nowhere", wanted) == ""
-    (tmp_path / "out" / "b-000001.parquet").unlink()
-    assert reader_sees(tmp_path / "out", wanted) == "a reader sees a mix"
     (tmp_path / "work" / "attempts" / "b-1").mkdir(parents=True)
-    assert [path.name for path in leftovers(tmp_path)] == ["b-1"]
+    (tmp_path / ".out.aside").mkdir()
+    assert [path.name for path in leftovers(tmp_path)] == ["b-1", ".out.aside"]
 
 
 @pytest.mark.parametrize(
     ("ended", "whole", "problem"),
     [
-        (Ended(1, "caption: 2 of 2 shards to do\n[Errno 28] No space left\n"), False, ""),
+        (Ended(1, "caption: 2 of 2 shards to do\n[Errno 28] No space: '/a/b'\n"), False, ""),
+        (Ended(1, "[Errno 28] No space\n"), False, "said no path: [Errno 28] No space"),
         (Ended(0, ""), True, ""),
         (Ended(0, ""), False, "ended well without its output"),
         (Ended(-6, ""), False, "ended by signal 6"),
@@ -67,7 +67,7 @@ def test_a_toy_build_ends_whole_and_counts_what_it_looked_at(tmp_path: Path) -> 
     ],
 )
 def test_how_a_run_may_end(ended: Ended, whole: bool, problem: str) -> None:
-    assert failed_calls._of_end(ended, whole=whole) == problem
+    assert failed_calls._of_end(ended, Path("/a"), whole=whole) == problem
 
 
 @needs_strace
@@ -89,10 +89,14 @@ def test_a_chosen_call_fails_or_kills(tmp_path: Path) -> None:
 
 
 def test_without_strace_nothing_is_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(killed, "missing", lambda: WITHOUT)
-    shown = killed.commit_kills(Effort(tmp_path))
-    assert not shown.holds
-    assert shown.unmeasured == WITHOUT
+    for module, show in (
+        (commit_kills, commit_kills.commit_kills),
+        (failed_calls, failed_calls.failed_calls),
+    ):
+        monkeypatch.setattr(module, "missing", lambda: WITHOUT)
+        shown = show(Effort(tmp_path))
+        assert not shown.holds
+        assert shown.unmeasured == WITHOUT
 
 
 def test_a_checkpoint_that_was_lost_or_mixed_is_a_problem(tmp_path: Path) -> None:
@@ -107,6 +111,23 @@ def test_a_checkpoint_that_was_lost_or_mixed_is_a_problem(tmp_path: Path) -> Non
     tensors["model.b"][1] = 3.0
     checkpoint.save(tmp_path, checkpoint.Checkpoint(4, tensors, {}), keep=2)
     assert trained.wrong_of_latest(tmp_path, 4) == "a mix of two steps loads"
+
+
+def test_an_image_that_an_epoch_saw_twice_or_not_is_a_problem(tmp_path: Path) -> None:
+    keys = [toy_sample(number).key for number in range(trained.IMAGES)]
+    steps = [step for step in range(STEPS) for _ in range(trained.BATCH)]
+    part = tmp_path / "signals" / "rank-0" / "step-00000012.parquet"
+    part.parent.mkdir(parents=True)
+
+    def write(seen: list[str]) -> None:
+        pq.write_table(pa.table({"step": steps, "key": seen}), part)
+
+    once = keys * (STEPS * trained.BATCH // trained.IMAGES)
+    write(once)
+    assert trained.wrong_of_epochs(tmp_path) == ""
+    once[15], once[30] = once[30], once[15]  # as often as before, in other epochs
+    write(once)
+    assert trained.wrong_of_epochs(tmp_path).startswith("images of epoch 1: ")
 
 
 def test_a_bomb_is_small_as_a_file(tmp_path: Path) -> None:
@@ -128,5 +149,5 @@ def test_a_killed_build_is_rebuilt_and_its_kills_are_counted(tmp_path: Path) -> 
     wanted = killed.undisturbed(tmp_path, Settings())
     one = killed._killed_build(tmp_path, wanted, 3)
     assert one.problem == ""
-    assert one.again <= one.in_flight == one.kills * killed.SHARD_SAMPLES
+    assert one.again <= one.in_flight == one.kills * SHARD_SAMPLES
     assert killed._killed_build(tmp_path, {"x": b""}, 3).problem == "try 3: other bytes"

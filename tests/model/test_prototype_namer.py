@@ -48,6 +48,15 @@ def test_many_weak_prototypes_outdo_a_single_strong_one() -> None:
     assert named(blunt, query, 1) == [["dog"]]
 
 
+def test_another_temperature_than_the_head_s() -> None:
+    """cos (1, 0, 0, 0): logits 2, 0, 0, 0 at the head's .5, and 10, 0, 0, 0 at .1."""
+    head = head_of(("a", "b", "c", "d"))
+    ((own, *_),) = PrototypeNamer(head).name_objects(ask(AXES[:1]))
+    ((sharp, *_),) = PrototypeNamer(head, temperature=0.1).name_objects(ask(AXES[:1]))
+    assert own.probability == pytest.approx(math.exp(2) / (math.exp(2) + 3))
+    assert sharp.probability == pytest.approx(math.exp(10) / (math.exp(10) + 3))
+
+
 def test_each_object_has_its_own_names_and_as_many_as_asked() -> None:
     namer = PrototypeNamer(head_of(("a", "b", "c", "d")))
     assert [names[0] for names in named(namer, AXES)] == ["a", "b", "c", "d"]

@@ -64,11 +64,14 @@ def equal(first: Any, second: Any) -> None:
         )
 
 
+@pytest.mark.parametrize("temperature", [None, 0.01])
 @pytest.mark.parametrize("only", [(), ("disc", "star")])
-def test_prototypes(detector: Any, objects: Objects, only: tuple[str, ...]) -> None:
-    own = PrototypeNamer(detector.prototypes, only=only)
+def test_prototypes(
+    detector: Any, objects: Objects, only: tuple[str, ...], temperature: float | None
+) -> None:
+    own = PrototypeNamer(detector.prototypes, only=only, temperature=temperature)
     card = PrototypeCard(names=CONCEPTS, temperature=detector.prototypes.config.temperature)
-    namer = PrototypeNames(_vectors(detector)["prototypes"], card, only)
+    namer = PrototypeNames(_vectors(detector)["prototypes"], card, only, temperature)
     equal(namer.name(seen(objects), count=4), own.name_objects(objects, count=4))
 
 

@@ -97,11 +97,14 @@ def test_files_that_do_not_go_together_are_one_line(
     vectors, names = files
     wide = tmp_path / "wide.npz"
     np.savez(wide, rows=np.ones((1, 9)), names=np.array(["a"]))
+    unnamed = tmp_path / "unnamed.json"
+    unnamed.write_text('["cat", " ", ""]')
     for given, said in (
         ((vectors, names[:1]), "2 files of vectors need as many of names, not 1"),
         ((vectors, []), "a.npy brings no names of its vectors"),
         ((vectors[:1], [wide]), "is no text of names"),
         (([*vectors, wide], [*names, names[0]]), r"vectors of the widths \[3, 9\]"),
+        ((vectors, [names[0], unnamed]), "unnamed.json has 2 empty names, the first for row 1"),
     ):
         with pytest.raises(ValueError, match=said) as raised:
             read_named(*given)

@@ -2,51 +2,19 @@
 
 import configparser
 import os
-import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from cli_world import COCO, make_project, run_cli, write_pictures
 
+from opendet.faults.outgoing import NOT_A_USERS, addressed, foreign, traced
 from opendet.faults.syscalls import WITHOUT, missing
 from opendet.telemetry import SWITCHES, switch_off_telemetry
 
 ROOT = Path(__file__).resolve().parents[2]
 CLI = (sys.executable, "-c", "from opendet.cli import main\nmain()")
-LOOPBACK = re.compile(r"127\.|::1$|::ffff:127\.|0\.0\.0\.0$|::$")
-ADDRESS = re.compile(r'inet_addr\("([^"]+)"\)|inet_pton\(AF_INET6, "([^"]+)"')
-"""As strace writes those of IPv4 and of IPv6."""
-TESTS_OWN = ("HF_HUB_OFFLINE", "PYTHONPATH", *SWITCHES)
-"""Set by conftest.py, and not by a user."""
-
-
-def foreign(trace: str) -> list[str]:
-    """The lines of a trace that speak of an address which is not this machine's own."""
-    return [
-        line
-        for line in trace.splitlines()
-        if any(not LOOPBACK.match(one or two) for one, two in ADDRESS.findall(line))
-    ]
-
-
-def traced(command: Sequence[str], folder: Path, trace: Path) -> list[str]:
-    """What a program, as a user begins it, and all that it begins has asked of other machines."""
-    own = {name: value for name, value in os.environ.items() if name not in TESTS_OWN}
-    calls = ("-e", "trace=connect,sendto,sendmsg,sendmmsg")
-    ran = subprocess.run(
-        ["strace", "-f", "-qq", "--seccomp-bpf", *calls, "-o", str(trace), *command],
-        cwd=folder,
-        env={**own, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr[-2000:]
-    return foreign(trace.read_text(errors="replace"))
-
 
 needs_strace = pytest.mark.skipif(bool(missing()), reason=WITHOUT)
 
@@ -102,7 +70,7 @@ def test_the_libraries_heed_the_switches() -> None:
         "from ray._common.usage.usage_lib import usage_stats_enabled\n"
         "print(constants.HF_HUB_DISABLE_TELEMETRY, is_enabled(), usage_stats_enabled())"
     )
-    own = {name: value for name, value in os.environ.items() if name not in TESTS_OWN}
+    own = {name: value for name, value in os.environ.items() if name not in NOT_A_USERS}
     ran = subprocess.run(
         [sys.executable, "-c", code],
         cwd="/",  # where no .dvc/config says so too
@@ -136,6 +104,7 @@ def test_a_trace_is_read() -> None:
         '1 connect(3, {sa_family=AF_INET6, inet_pton(AF_INET6, "::1", &a)}, 28) = 0',
         '1 connect(3, {sa_family=AF_UNIX, sun_path="/run/nscd"}, 110) = 0',
     )
+    assert addressed("\n".join(lines)) == list(lines[:4])
     assert foreign("\n".join(lines)) == [lines[0], lines[2]]
 
 
@@ -144,7 +113,7 @@ def test_a_trace_sees_a_program_that_calls_home(tmp_path: Path) -> None:
     code = (
         "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('192.0.2.1', 9))"
     )
-    assert traced([sys.executable, "-c", code], tmp_path, tmp_path / "trace")
+    assert foreign(traced([sys.executable, "-c", code], tmp_path, tmp_path / "trace"))
 
 
 @pytest.mark.slow
@@ -163,7 +132,7 @@ def test_no_packet_leaves_the_machine(
 ) -> None:
     if command[0] == "inspect":
         assert run_cli(project, "data", "build", "source").code == 0
-    assert traced([*CLI, *command], project, tmp_path / "trace") == []
+    assert foreign(traced([*CLI, *command], project, tmp_path / "trace")) == []
 
 
 @pytest.mark.slow
@@ -179,7 +148,7 @@ def test_no_packet_leaves_the_machine_as_pictures_are_looked_at(
     resize = Resize(shortest=32, longest=64, multiple=32)
     export_model(tmp_path / "model", detector, own_tensors(detector), resize=resize, training={})
     command = ("detect", "pictures/p0.jpg", "--model", str(tmp_path / "model"))
-    assert traced([*CLI, *command], project, tmp_path / "trace") == []
+    assert foreign(traced([*CLI, *command], project, tmp_path / "trace")) == []
 
 
 @pytest.mark.slow
@@ -192,4 +161,4 @@ def test_no_packet_leaves_the_machine_as_dvc_runs_a_stage(tmp_path: Path) -> Non
     (tmp_path / ".dvc" / "config").write_text(
         (ROOT / ".dvc" / "config").read_text().replace("[core]", "[core]\n    no_scm = True")
     )
-    assert traced([str(dvc), "repro", "-q"], tmp_path, tmp_path.parent / "trace") == []
+    assert foreign(traced([str(dvc), "repro", "-q"], tmp_path, tmp_path.parent / "trace")) == []

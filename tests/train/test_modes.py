@@ -19,6 +19,8 @@ from safetensors.torch import load_file
 from trainee import RECIPE, HashTower, publish_even_shards
 
 from opendet.curate.embed import EmbeddedRecord
+from opendet.curate.pool import Member, write_pool
+from opendet.curate.prototypes import PrototypesConfig, build_pool
 from opendet.curate.vectors import write_vectors
 from opendet.data.config import MixtureSource
 from opendet.faults.toy_training import WIDTH
@@ -297,6 +299,22 @@ def test_models_of_two_pools_are_not_blended(
         blend(trained("none") / "model", second, share=0.5, out=tmp_path / "out")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_pool_of_another_clip_is_one_line(world: Path, tmp_path: Path) -> None:
+    """Each region's vector lies where its neighbour's did: of one width, and of another space."""
+    other = tmp_path / "world"
+    shutil.copytree(world, other)
+    shutil.rmtree(other / "prototypes")
+    shards = ShardSet.open(other / "shards", split="train")
+    records = [shards.record(index) for index in range(len(shards))]
+    rows = np.concatenate([_units(len(one.regions), n) for n, one in enumerate(records)])
+    members = [Member(one.key, n, "thing") for one in records for n in range(len(one.regions))]
+    pool = build_pool(np.roll(rows, 1, axis=0), members, PrototypesConfig(coarse=len(rows)))
+    write_pool(other / "prototypes", pool)
+    with pytest.raises(ValueError, match="are of two CLIP models: build prototypes") as error:
+        _run(_recipe("none"), other, tmp_path / "work")
+    assert "\n" not in str(error.value)
 
 
 # --- captions as lessons

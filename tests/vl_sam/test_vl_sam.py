@@ -12,7 +12,7 @@ from tiny_families import save_tiny_family
 from tiny_llava import save_tiny_llava
 from tiny_sam import save_tiny_sam
 from tiny_speaker import taught
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
 
 from opendet.annotators.finders import is_told_names, load_finder
 from opendet.annotators.weights import folder_digest
@@ -303,15 +303,15 @@ def test_folders_that_are_not_what_they_should_be(models: dict[str, Path], tmp_p
         assert "\n" not in str(caught.value)
 
 
-def test_a_fused_kernel_is_one_clear_line(models: dict[str, Path]) -> None:
-    method = VlSam(config(models, "llava"))
+def test_a_fused_kernel_is_one_clear_line_before_the_first_image(
+    models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_eager(_: Any, wanted: str) -> None:
+        raise ValueError(f"this kernel has no other implementation, such as {wanted}")
 
-    def no_eager(_: str) -> None:
-        raise ValueError("this kernel has no other implementation")
-
-    method._speaker._model.get_decoder().set_attn_implementation = no_eager
+    monkeypatch.setattr(PreTrainedModel, "set_attn_implementation", no_eager)
     with pytest.raises(
-        ValueError, match=r"tiny-llava gives no attention weights: .*eager"
+        ValueError, match=r"^regions.*tiny-llava gives no attention weights: .*eager"
     ) as caught:
-        method.detect([photo()])
+        VlSam(config(models, "llava"))
     assert "\n" not in str(caught.value)
