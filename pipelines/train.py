@@ -13,7 +13,7 @@ from opendet.train.launch import Job, crew, follower_main
 from opendet.train.llmdet_start import language_content
 from opendet.train.recipe import Recipe
 from opendet.train.semantic_sources import SemanticSources
-from opendet.train.start import content_of
+from opendet.train.start import content_of, namer_content
 
 
 def main(build: Build) -> None:
@@ -42,6 +42,8 @@ def job_of(build: Build) -> tuple[Job, str, dict[str, str]]:
         inputs["start_from"] = start_content
     if config.objective.llmdet.used:
         inputs["language"] = language_content(config.objective.llmdet)
+    if content := namer_content(recipe):
+        inputs["t5"] = content
     fingerprint = build.fingerprint("train", *recipe.sections(), config.text)
     run = f"run-{digest_of(sorted(inputs.values()))[:16]}"
     work_folder = build.work("train", fingerprint).root / run

@@ -61,6 +61,16 @@ def weights_of(model: str, revision: str | None, loaded: Any) -> str:
     return str(getattr(loaded.config, "_commit_hash", None) or revision or "")
 
 
+def hub_commit(model: str, revision: str | None, *, key: str, mend: str) -> str:
+    """The commit of a name on the hub that loading would take now: of its cache where there is no
+    network. Raises ValueError, in one line, where there is neither."""
+    import huggingface_hub
+
+    with one_line(model, key, mend):
+        config = Path(huggingface_hub.hf_hub_download(model, "config.json", revision=revision))
+        return config.parent.name  # snapshots/<commit>/config.json
+
+
 def chosen_device(wanted: str) -> str:
     """`cpu` or `cuda`; on a CPU, one thread, so that any number of actors answers alike."""
     import torch

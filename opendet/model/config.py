@@ -146,6 +146,9 @@ class NamerConfig(Section):
     t5: str = "google/flan-t5-base"
     """`tiny` for one built here, `none` for a detector that writes no names (prototypes and lists
     still have some), else a Hugging Face name or a folder."""
+    t5_revision: str | None = None
+    """Commit, branch or tag on the hub; without one a training keeps to the commit that it began
+    with."""
     prompt_width: int = Field(default=0, ge=0)
     """Width of prompts and text vectors; 0 takes the T5's own, another is projected to it."""
     max_new_tokens: PositiveInt = 12

@@ -245,13 +245,16 @@ class T5Namer(nn.Module):
 
     @classmethod
     def from_pretrained(cls, path: str, config: NamerConfig) -> "T5Namer":
-        """A T5 of the Hugging Face hub or a folder of one."""
+        """A T5 of the Hugging Face hub, at `t5_revision`, or a folder of one."""
         from transformers import AutoTokenizer, T5ForConditionalGeneration
 
+        revision = config.t5_revision or "main"
         try:
-            tokenizer: Any = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+            tokenizer: Any = AutoTokenizer.from_pretrained(
+                path, revision=revision, trust_remote_code=False
+            )
             t5 = T5ForConditionalGeneration.from_pretrained(
-                path, dtype=torch.float32, use_safetensors=True
+                path, revision=revision, dtype=torch.float32, use_safetensors=True
             )
         except (OSError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
             # the library meets another model's folder with whatever its loading stumbles over

@@ -29,6 +29,9 @@ class LlmdetConfig(Section):
     language: str = "none"
     """`none` leaves both objectives out; `t5` is the namer's own, trained or frozen as the namer
     is; else a causal language model of transformers, a folder or a name on the hub."""
+    language_revision: str | None = None
+    """Commit, branch or tag on the hub; without one a training keeps to the commit that it began
+    with."""
     tuning: Literal["frozen", "lora"] = "frozen"
     """A causal model's own weights are never trained; `lora` trains corrections beside them."""
     lora: LanguageLoraConfig = LanguageLoraConfig()

@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 
 CAPTIONER = "captioner.safetensors"
 """Beside the model's own weights, where it is kept."""
-_KEY = "objective.llmdet.language"
-_MEND = (
+LANGUAGE_KEY = "objective.llmdet.language"
+LANGUAGE_MEND = (
     "give none, t5, or a causal language model's folder or hub name, which needs the network once"
 )
 
@@ -55,7 +55,8 @@ def build_captioner(config: LlmdetConfig, detector: OpenDetector, *, seed: int) 
 
 
 def language_content(config: LlmdetConfig) -> str:
-    """A version of the language model for a run's identity: of a folder what it holds."""
+    """A version of the language model for a run's identity: of a folder what it holds. A name on
+    the hub is pinned by the run itself (`opendet.train.pins`)."""
     folder = Path(config.language).expanduser()
     return folder_digest(folder) if folder.is_dir() else config.language
 
@@ -85,7 +86,9 @@ def load_captioner(folder: Path, captioner: Captioner) -> bool:
 def _language(config: LlmdetConfig, detector: OpenDetector, *, seed: int) -> LanguageModel:
     if config.language == "t5":
         if not isinstance(detector.namer, T5Namer):
-            raise ValueError(f"{_KEY}: t5 is the namer's own, and namer.t5 is none: take another")
+            raise ValueError(
+                f"{LANGUAGE_KEY}: t5 is the namer's own, and namer.t5 is none: take another"
+            )
         return T5Language(detector.namer)
     model, tokenizer = _loaded(config)
     with _said_of(config):
@@ -100,12 +103,14 @@ def _loaded(config: LlmdetConfig) -> "tuple[PreTrainedModel, PreTrainedTokenizer
     """From safetensors alone; no code of the folder runs."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    path = checked_path(config.language, _KEY)
+    path = checked_path(config.language, LANGUAGE_KEY)
     load: Any = AutoModelForCausalLM.from_pretrained
-    with torch.random.fork_rng(devices=[]), one_line(config.language, _KEY, _MEND):
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    with torch.random.fork_rng(devices=[]), one_line(config.language, LANGUAGE_KEY, LANGUAGE_MEND):
+        revision = config.language_revision or "main"
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=False)
         model, told = load(
             path,
+            revision=revision,
             dtype=getattr(torch, config.dtype),
             use_safetensors=True,
             trust_remote_code=False,
@@ -139,4 +144,4 @@ def _said_of(config: LlmdetConfig) -> Iterator[None]:
     except ValueError as error:
         if str(error).startswith("objective."):
             raise
-        raise ValueError(f"{_KEY}: {config.language}: {error}") from error
+        raise ValueError(f"{LANGUAGE_KEY}: {config.language}: {error}") from error

@@ -27,6 +27,7 @@ from opendet.train.llmdet_start import language_content, save_captioner
 from opendet.train.loop import train_steps
 from opendet.train.metrics_log import Series
 from opendet.train.objective import Objective
+from opendet.train.pins import pinned
 from opendet.train.randomness import reproducible
 from opendet.train.recipe import Identity, Recipe, require_same_identity
 from opendet.train.requirements import (
@@ -45,6 +46,7 @@ from opendet.train.start import (
     content_of,
     import_weights,
     is_own,
+    namer_content,
     warn_of_cut_names,
     writes_names,
 )
@@ -114,6 +116,7 @@ def train(
         "ranks": ranks.world,
         **({"semantics": semantics.digest()} if semantics else {}),
         **({"language": language_content(llmdet)} if llmdet.used else {}),
+        **({"t5": content} if (content := namer_content(recipe)) else {}),
     }
     place = _Workplace(work_folder, ranks, identity)
     with place.lock(), reproducible(ranks.device, threads=recipe.train.threads):
@@ -125,6 +128,7 @@ def train(
             names = names_of(shards, absent=recipe.objective.absent_names)
             with ranks.leader_first():
                 last = _last_checkpoint(place)
+                recipe = pinned(recipe, place.folder)
                 teachers = _teachers(names, clip, template, semantics, place)
                 state = _state(recipe, place, shards, names, teachers, last)
                 detector = _detector_of(state)

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from opendet.annotators.weights import folder_digest
 from opendet.files import sha256_of, write_json_durably
 from opendet.model.captioner import Captioner
 from opendet.model.detector import OpenDetector
@@ -50,6 +51,13 @@ def is_own(start_from: str) -> bool:
 def writes_names(start_from: str) -> bool:
     """Whether such a model has a T5. Raises ValueError, in one line, for a damaged one."""
     return is_own(start_from) and keeps_t5(Path(start_from) / NAMER)
+
+
+def namer_content(recipe: Recipe) -> str:
+    """A version of the T5 that new namers begin with, where that is a folder: what it holds."""
+    folder = Path(recipe.namer.t5).expanduser()
+    begins = folder.is_dir() and not writes_names(recipe.train.start_from)
+    return folder_digest(folder) if begins else ""
 
 
 def begin_namer(recipe: Recipe, names: list[str], text: TextVectors | None) -> T5Namer | NoNamer:
