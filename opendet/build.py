@@ -273,6 +273,11 @@ class Build:
         numbers = json.loads((self.stage_folder(stage) / WHOLE_METRICS).read_text())
         seconds = _seconds(work, begin, made=ran.parts_made)
         self.write_metrics(stage, {**numbers, "seconds": seconds})
+        self._say_where(stage, made=ran.parts_made > 0)
+
+    def _say_where(self, stage: str, *, made: bool) -> None:
+        place = self.stage_folder(stage).relative_to(self.root)
+        log.info("%s: %s %s", stage, place, "is made" if made else "is up to date")
 
     @contextmanager
     def ray_for(

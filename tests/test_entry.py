@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from opendet.build import Build
 from tests.cli_world import ROOT, SCENES, make_project
 
 PROBE = """
@@ -36,6 +39,22 @@ def test_a_job_runs_the_program_by_its_own_name(tmp_path: Path) -> None:
     (tmp_path / "probes").mkdir()
     (tmp_path / "probes/probe.py").write_text(PROBE)
     assert run_module(tmp_path, "probes.probe").stdout.split() == ["__main__", "probes.probe"]
+
+
+def test_a_stage_that_makes_one_thing_says_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(make_project(tmp_path / "project", SCENES))
+    build = Build.open("tiny", actors=0)
+
+    def make(folder: Path) -> dict[str, int]:
+        (folder / "page.html").write_text("a page")
+        return {"pages": 1}
+
+    for told in ("is made", "is up to date"):
+        with caplog.at_level("INFO", logger="opendet"):
+            build.run_whole("report", "f0", inputs={"a": "1"}, make=make)
+        assert caplog.messages[-1] == f"report: datasets/tiny/report {told}"
 
 
 def test_a_mistyped_build_and_address_are_one_line(tmp_path: Path) -> None:
