@@ -51,7 +51,7 @@ from opendet.train.start import (
     writes_names,
 )
 from opendet.train.state import TrainingState
-from opendet.train.text_vectors import TextTower, names_of, vectors_of
+from opendet.train.text_vectors import TextTower, names_once, vectors_of
 from opendet.train.training_step import TrainingStep
 from opendet.train.warmup import warm_namer
 from opendet.train.weights import load_tensors, own_tensors
@@ -125,10 +125,15 @@ def train(
                 warn_of_mirrored_captions(recipe)
             shards = _shards(shards_folder, recipe.loader.split, place)
             require_lessons(shards, recipe)
-            names = names_of(shards, absent=recipe.objective.absent_names)
             with ranks.leader_first():
                 last = _last_checkpoint(place)
                 recipe = pinned(recipe, place.folder)
+                names = names_once(
+                    shards,
+                    place.folder / "names.json",
+                    absent=recipe.objective.absent_names,
+                    version=f"{identity['shards']} {recipe.loader.split}",
+                )
                 teachers = _teachers(names, clip, template, semantics, place)
                 state = _state(recipe, place, shards, names, teachers, last)
                 detector = _detector_of(state)

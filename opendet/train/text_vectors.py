@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from opendet.curate.clip import text_of
+from opendet.files import write_json_durably
 from opendet.shard_set import ShardSet
 from opendet.train.checkpoint import write_tensors_durably
 
@@ -73,6 +75,19 @@ def names_of(shards: ShardSet, *, absent: bool = False) -> list[str]:
         if absent:
             names.update(judged.name for judged in record.absent)
     return sorted(names)
+
+
+def names_once(shards: ShardSet, kept_in: Path, *, absent: bool, version: str) -> list[str]:
+    """`names_of`, for which all records are read, once in a run's life; `version` says of what."""
+    asked = {"shards": version, "absent": absent}
+    with suppress(FileNotFoundError, ValueError):  # none yet, or damaged: they are read once more
+        kept = json.loads(kept_in.read_text())
+        if kept["asked"] == asked:
+            names: list[str] = kept["names"]
+            return names
+    names = names_of(shards, absent=absent)
+    write_json_durably(kept_in, {"asked": asked, "names": names})
+    return names
 
 
 def vectors_of(

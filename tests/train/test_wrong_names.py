@@ -16,8 +16,9 @@ from opendet.data.dataset import training_example
 from opendet.data.mosaic import mosaic
 from opendet.data.transforms import Example
 from opendet.model.outputs import LayerOutput
-from opendet.record import NameJudgement, Provenance, Region
+from opendet.record import NameJudgement, Provenance, Record, Region
 from opendet.shard_set import ShardSet
+from opendet.train import text_vectors
 from opendet.train.layer_losses import LayerLosses
 from opendet.train.matching import Matches
 from opendet.train.naming_losses import _others
@@ -329,3 +330,30 @@ def test_absent_names_are_taught_where_they_are_asked_for(tmp_path: Path) -> Non
     shards = ShardSet.open(tmp_path / "out")
     assert names_of(shards) == ["thing"]
     assert names_of(shards, absent=True) == ["owl", "thing"]
+
+
+def test_names_are_read_from_the_records_once_in_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.publish(tmp_path / "out", {"a-000000": world.samples(3)})
+    shards, kept = ShardSet.open(tmp_path / "out"), tmp_path / "names.json"
+    read: list[int] = []
+    record = ShardSet.record
+
+    def counting(self: ShardSet, index: int) -> Record:
+        read.append(index)
+        return record(self, index)
+
+    monkeypatch.setattr(ShardSet, "record", counting)
+    for version, absent, reads in (
+        ("one train", False, 3),
+        ("one train", False, 0),
+        ("one val", False, 3),
+        ("one val", True, 3),
+    ):
+        read.clear()
+        names = text_vectors.names_once(shards, kept, absent=absent, version=version)
+        assert (names, len(read)) == (["thing"], reads)
+    kept.write_text(kept.read_text()[:-9])
+    assert text_vectors.names_once(shards, kept, absent=True, version="one val") == ["thing"]
+    assert len(read) == 6, "a damaged file is no names"
