@@ -63,6 +63,14 @@ def test_scenes_deco(tmp_path: Path) -> None:
     assert "fine prototypes, laid out so that those alike lie side by side" in page
 
 
+def test_scenes_llmdet(tmp_path: Path) -> None:
+    """Captions of images and regions as lessons, and no language model beside the exported one."""
+    metrics = whole_build(tmp_path, "scenes_llmdet")
+    assert metrics["train"]["last"].keys() >= {"image_caption", "region_phrase"}
+    assert metrics["evaluate"]["agnostic_ap50"] >= 0.75
+    assert metrics["evaluate"]["named_ap50"]["trained"] >= 0.55
+
+
 def test_coco_tiny(tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENDET_SHARED_DATA", str(shared_data.resolve()))
     metrics = whole_build(tmp_path, "coco_tiny")
