@@ -8,6 +8,8 @@
 #               MINUTES=30 stops between units; RUNS=folder trains again what docs/runs holds)
 # make faults show that faults do no harm (FAULTS="R1 R3" some; SHORT=--short a tenth of the tries)
 # make soak   two hours of builds, kills, reads and trainings: memory, files, descriptors flat?
+# make mutants change the code that writes and reads shards: do its tests notice?
+#               (MODULES="opendet/files.py" some; an hour, kept as it goes)
 # make clean  remove what builds made (DVC's cache stays)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -16,7 +18,7 @@ READY := $(VENV)/.opendet-ready
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 FOLDER := datasets/$(shell sed -n 's/^build: *//p' params.yaml)
 
-.PHONY: demo test check coverage reference repro slow bench faults soak clean
+.PHONY: demo test check coverage reference repro slow bench faults soak mutants clean
 
 # Nothing of these comes from a hub; a build of yours may.
 demo test slow bench faults soak: export HF_HUB_OFFLINE := 1
@@ -44,6 +46,9 @@ faults: $(READY)
 
 soak: $(READY)
 	$(RUN) python -m opendet.faults.soak $(if $(MINUTES),--minutes $(MINUTES))
+
+mutants: $(READY)
+	$(RUN) nice -n 19 python -m opendet.faults.mutants $(MODULES)
 
 coverage: $(READY)
 	$(RUN) pytest -m "not slow and not gpu" --cov --cov-report=term tests/test_*.py tests/curate tests/data

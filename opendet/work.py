@@ -150,7 +150,7 @@ class WorkFolder:
         others = (path for path in (self.root / "commits").glob("*.json") if path not in known)
         commits = (*known.values(), *(read_commit(path) for path in others))
         current = {self.part_folder(part.shard.name, part.files) for part in commits}
-        for folder in (self.root / "parts").iterdir():
+        for folder in (self.root / "parts").glob("*"):
             if folder not in current:
                 shutil.rmtree(folder)
 

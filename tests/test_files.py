@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import fcntl
+import hashlib
 import math
 import os
 import time
@@ -72,9 +73,21 @@ def test_who_reads_meanwhile_finds_one_of_them(tmp_path: Path) -> None:
 
 def test_what_cannot_change_places_is_told_with_its_name(tmp_path: Path) -> None:
     new, _ = two_folders(tmp_path)
+    ctypes.set_errno(errno.EACCES)  # of an earlier call
     with pytest.raises(OSError, match=os.strerror(errno.ENOENT)) as raised:
         exchange(new, tmp_path / "gone")
     assert raised.value.filename == str(tmp_path / "gone")
+
+
+def test_relative_paths_are_below_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, old = two_folders(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for paths in ((Path("new"), old), (new, Path("old"))):
+        before = (old / "told").read_text()
+        exchange(*paths)
+        assert (new / "told").read_text() == before
 
 
 def renameat2_that(number: int) -> Callable[..., SimpleNamespace]:
@@ -186,6 +199,34 @@ def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(
         write_durably(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupt_behind_the_rename_is_an_interrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = Path.replace
+
+    def interrupted(path: Path, target: Path) -> None:
+        replace(path, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_durably(tmp_path / "x", b"new")
+    assert (tmp_path / "x").read_bytes() == b"new"
+
+
+def test_a_disk_that_cannot_be_read_is_told_with_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise OSError(errno.EIO, "no disk")
+
+    (tmp_path / "x").write_bytes(b"x")
+    monkeypatch.setattr(hashlib, "file_digest", failing)
+    with pytest.raises(OSError, match="no disk") as raised:
+        sha256_of(tmp_path / "x")
+    assert raised.value.filename == str(tmp_path / "x")
 
 
 def test_an_fsync_keeps_no_descriptor_even_if_it_fails(

@@ -204,7 +204,12 @@ def test_a_manifest_that_is_gone_or_of_many_pages(
 @pytest.mark.parametrize(
     "content", [b"", b"[]", b"{}", b"null", b"[" * 100_000, b"\xff", b'{"name": "toy"}']
 )
-def test_a_list_of_wids_that_is_none(tmp_path: Path, content: bytes) -> None:
+def test_a_list_of_wids_that_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    def read(path: Path, encoding: str | None) -> str:
+        return path.read_bytes().decode(encoding or "ascii")
+
     out = tmp_path / "out"
     world.small_build(out, shards=1, each=2)
     path = out / "index.json"
@@ -213,5 +218,8 @@ def test_a_list_of_wids_that_is_none(tmp_path: Path, content: bytes) -> None:
     assert verify_shards(out) == [Problem(path, f"{path} does not say what the manifest says")]
     path.write_text(whole.replace('"toy"', '"übrig"'), encoding="utf-8")
     assert verify_shards(out) == [], "it may have any name"
+    with monkeypatch.context() as elsewhere:  # a locale that is not UTF-8
+        elsewhere.setattr(Path, "read_text", lambda path, encoding="ascii": read(path, encoding))
+        assert verify_shards(out) == []
     path.unlink()
     assert verify_shards(out) == [], "and be missing"

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import shard_world as world
+import xxhash
 
-from opendet import shard_set
+from opendet import shard_notes, shard_set
+from opendet.files import sha256_of
 from opendet.shard_notes import Notes, NoteStore, ShardLook, hash_and_note
-from opendet.shard_reader import shard_entries
+from opendet.shard_reader import Entry, shard_entries
 from opendet.shard_set import ShardSet, verify_share
+from opendet.shards import Member
 
 
 @pytest.fixture
@@ -118,6 +121,45 @@ def test_notes_cut_short_are_no_notes(kept: NoteStore) -> None:
     found = kept.read(look)
     assert found is not None
     np.testing.assert_array_equal(found, notes)
+
+
+def test_notes_lie_where_and_as_they_always_did(kept: NoteStore) -> None:
+    """A later version, and another machine that sees the folder, find them again."""
+    kept.write(ShardLook("ab" * 32, "cd" * 32, 10240, 5), np.array([[1, 2]], dtype=np.uint64))
+    [path] = [path for path in kept.folder.rglob("*") if path.is_file()]
+    assert path == kept.folder / "ab" / ("ab" * 32)
+    body = b"cd" * 32 + b" 10240 5\n" + bytes([1, *bytes(7), 2, *bytes(7)])
+    seal = xxhash.xxh3_64_intdigest(body).to_bytes(8, "little")
+    assert path.read_bytes() == seal + body
+
+
+def test_all_bytes_are_hashed_and_each_member_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the index tells: members may touch, or be empty, but not overlap."""
+    path = tmp_path / "x.tar"
+    path.write_bytes(b"0123456789abcdef")
+    monkeypatch.setattr(shard_notes, "_CHUNK", 3)
+
+    def noted(*members: tuple[int, int]) -> str:
+        image, record = (
+            Member("a", end, *place) for end, place in zip(("png", "json"), members, strict=True)
+        )
+        with path.open("rb") as file:
+            digest, notes = hash_and_note(path, file, 16, [Entry(image, record)])
+        assert notes.dtype == np.uint64
+        content = path.read_bytes()
+        parts = [content[offset:][:size] for offset, size in members]
+        assert notes.tolist() == [[xxhash.xxh3_64_intdigest(part) for part in parts]]
+        return digest
+
+    whole = sha256_of(path)
+    for members in (((1, 4), (9, 4)), ((9, 7), (0, 5)), ((4, 4), (8, 2)), ((5, 0), (5, 0))):
+        assert noted(*members) == whole
+    with pytest.raises(ValueError, match=f"^{path}: its .idx lets members overlap at a.json$"):
+        noted((1, 4), (4, 4))
+    with pytest.raises(ValueError, match=f"^{path}: a.json is cut off$"):
+        noted((1, 4), (12, 5))
 
 
 def test_shares_verify_a_set_together(built: Path, kept: NoteStore, hashed: list[str]) -> None:

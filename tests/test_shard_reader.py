@@ -260,7 +260,10 @@ def samples_in(path: Path) -> list[Sample]:
         ("v1.2 1\n" + LONG, f": {LONG[:120]!r} is no line of an index"),
         (f"v1.2 1\n{'jpgs' * 9} 512 5 a.png", f": a.png is indexed as {'jpgs' * 5!r}"),
         ("v1.2 1\npng 512 5 a.pn", ": member 'a.pn' is neither an image nor a record"),
-        ("v1.2 1\npng 5 5 a." + LONG, f": member 'a.{LONG[:118]}' is neither an image nor a record"),
+        (
+            f"v1.2 1\njpg 5 5 a.{LONG}",
+            f": member 'a.{LONG[2:120]}' is neither an image nor a record",
+        ),
         ("v1.2 1\npng 5 5 " + LONG, f": member {LONG[:120]!r}: its key must match ^{KEY.pattern}$"),
         ("v1.2 1\npng 512 5 a.png", ": a needs one image and one record (.json)"),
         (f"v1.2 1\npng 5 {10**17} a.png", f": a.png has {10**17} bytes, the limit is {256 << 20}"),

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import shard_world as world
 
@@ -202,6 +203,41 @@ def test_a_key_in_two_shards(tmp_path: Path) -> None:
     world.publish(tmp_path / "out", {"a-000000": world.samples(2), "a-000001": world.samples(1)})
     with pytest.raises(ValueError, match="'a-0000' comes twice"):
         ShardSet.open(tmp_path / "out")
+    first, second = world.samples(2)
+    world.publish(tmp_path / "last", {"a-000000": [first, second], "a-000001": [second]})
+    said = f"^{tmp_path / 'last'}: key 'a-0001' comes twice: build the stage again$"
+    with pytest.raises(ValueError, match=said):
+        ShardSet.open(tmp_path / "last")
+
+
+def test_an_empty_shard_is_of_the_same_types(tmp_path: Path) -> None:
+    world.publish(tmp_path / "out", {"a-000000": [], "a-000001": world.samples(2)})
+    for shard, count in zip(ShardSet.open(tmp_path / "out").shards, (0, 2), strict=True):
+        assert (shard.spans.shape, shard.spans.dtype) == ((count, 4), np.dtype(np.int64))
+        assert (shard.notes.shape, shard.notes.dtype) == ((count, 2), np.dtype(np.uint64))
+        assert (shard.keys.shape, shard.keys.dtype.kind) == ((count,), "S")
+
+
+def test_shards_are_verified_on_all_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.small_build(tmp_path / "out")
+    asked: list[int] = []
+
+    def told(function: Any, items: Any, *, threads: int = 0) -> Any:
+        asked.append(threads)
+        return map(function, items)
+
+    monkeypatch.setattr(shard_set, "map_on_threads", told)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 7})
+    assert len(ShardSet.open(tmp_path / "out")) == 15
+    assert asked == [3]
+
+
+def test_a_file_that_ends_too_early_is_named(tmp_path: Path) -> None:
+    world.small_build(tmp_path / "out", shards=1)
+    [shard] = ShardSet.open(tmp_path / "out").shards
+    member = replace(shard.entry(0).image, offset=1 << 30)
+    with pytest.raises(ValueError, match=f"^{shard.path}: {member.name} is cut off$"):
+        shard_set._undamaged(shard, shard_set._Descriptor(shard.path), member, shard.notes[0, 0])
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/secret", "a/b"])

@@ -16,7 +16,7 @@ from opendet.work import WorkFolder, link_or_copy, replace_folder
 
 SHARD = ShardName("b-000000", "b", "train")
 TASK = Task(SHARD, {"input": "1"})
-FILES = {"b-000000.tar": b"pictures", "b-000000.idx": b"places", "deep/er": b"x"}
+FILES = {"b-000000.tar": b"pictures", "b-000000.idx": b"places", "deep/er": b"x", "a/b/c": b"y"}
 
 
 def writer(files: Mapping[str, bytes]) -> Callable[[Path], None]:
@@ -134,7 +134,7 @@ def test_a_part_is_on_the_disk_before_it_has_its_name(
     part = part_of(work, work.write_part("b-000000", writer(FILES)))
     [attempt] = {path for path in synced if path.parent == work.root / "attempts"}
     assert attempt.name.startswith("b-000000-")
-    inside = {attempt / name for name in (*FILES, "deep")}
+    inside = {attempt / name for name in (*FILES, "deep", "a", "a/b")}
     assert set(synced[:-1]) == inside | {attempt}
     assert synced[-1] == part.parent
 
@@ -242,6 +242,12 @@ def test_what_is_published_is_the_parts_their_records_and_the_manifest(
     assert_nothing_is_left(work)
 
 
+def test_a_stage_without_parts_is_published_too(work: WorkFolder, tmp_path: Path) -> None:
+    nothing = Manifest("s", "f0", ())
+    work.publish(tmp_path / "out", nothing)
+    assert read_manifest(tmp_path / "out") == nothing
+
+
 def test_a_published_folder_gives_way_to_the_next(work: WorkFolder, tmp_path: Path) -> None:
     target = tmp_path / "out"
     work.publish(target, manifest_of(committed(work)))
@@ -259,8 +265,9 @@ def test_a_publication_that_fails_leaves_the_one_before(work: WorkFolder, tmp_pa
     manifest = manifest_of(committed(work))
     work.publish(tmp_path / "out", manifest)
     before = there(tmp_path)
-    with pytest.raises(OSError, match="no room"):
+    with pytest.raises(OSError, match="no room") as raised:
         work.publish(tmp_path / "out", manifest, failing)
+    assert Path(raised.value.filename).parent == work.root
     assert there(tmp_path) == before
     assert_nothing_is_left(work)
 
@@ -279,6 +286,17 @@ def test_a_part_that_a_retry_replaced_is_removed_and_others_are_kept(
     assert part_of(work, replaced.files) not in kept
 
 
+def test_records_of_what_is_published_are_not_read_again(
+    work: WorkFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be a hundred thousand of them."""
+    tasks = [Task(ShardName(f"b-00000{n}", "b", "train"), {"input": f"{n // 2}"}) for n in range(4)]
+    parts = [committed(work, FILES, task) for task in tasks]
+    monkeypatch.setattr(works, "read_commit", None)
+    work.publish(tmp_path / "out", manifest_of(*parts))
+    assert len(list((work.root / "parts").iterdir())) == 4
+
+
 def test_what_attempts_left_is_swept_and_nothing_else(work: WorkFolder) -> None:
     work.sweep()  # of a folder that is not there
     commit = committed(work)
@@ -290,6 +308,14 @@ def test_what_attempts_left_is_swept_and_nothing_else(work: WorkFolder) -> None:
     assert there(work.root) == before
     assert work.committed(TASK) == commit
     assert sorted(path.name for path in work.root.iterdir()) == ["commits", "parts"]
+
+
+def test_what_somebody_else_has_swept_meanwhile_is_swept(
+    work: WorkFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed(work)
+    monkeypatch.setattr(Path, "glob", lambda path, pattern: [path / pattern.replace("*", "gone")])
+    work.sweep()
 
 
 def test_where_there_are_no_hard_links_a_file_is_copied(
