@@ -8,6 +8,7 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,6 @@ RECIPE = Recipe(
         checkpoint_every=2,
         log_every=2,
         threads=1,
-        signals=True,
         warmup=WarmupConfig(steps=3, batch_size=4),
     ),
     loader=LoaderConfig(
@@ -86,8 +86,9 @@ class HashTower:
 
 
 def train_toy(shards: Path, work: Path) -> Path:
-    """The model's folder; a run that was killed goes on."""
-    return train(RECIPE, shards, work, clip=HashTower(), template="a {name}")
+    """The model's folder; a run that was killed goes on. Its signals tell which images it saw."""
+    recipe = replace(RECIPE, train=RECIPE.train.model_copy(update={"signals": True}))
+    return train(recipe, shards, work, clip=HashTower(), template="a {name}")
 
 
 def command(shards: Path, work: Path) -> list[str]:
