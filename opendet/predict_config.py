@@ -12,7 +12,7 @@ ScoreChoice = Literal["auto", "object", "named"]
 
 CERTAINTY_TEMPERATURE = 0.01
 """CLIP's own. How sure the prototypes of a cascade are is told at it: at the .07 of DeCo-DETR's
-head the likeliest of hundreds of names has some hundredths, however clear the case is."""
+head hundreds of names share what is likely, however clear the case is."""
 
 
 class NamingConfig(Section):

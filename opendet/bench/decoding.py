@@ -37,7 +37,7 @@ PEERS: dict[str, tuple[Backend, str]] = {
     "pil": ("pil", "resized by Pillow"),
     "tensor": ("tensor", "resized as a tensor"),
 }
-PARTS = ("read", "decode", "decode to a picture", "decode by Pillow", "resize", "targets and batch")
+PARTS = ("read", "decode", "decode by Pillow", "resize", "targets and batch")
 
 
 def measure(place: Place) -> Iterator[Row]:
@@ -123,16 +123,10 @@ def _parts(opened: ShardSet) -> dict[str, Callable[[], None]]:
         opened.sample,
         lambda _: pixels_upright(sample.content),
         lambda _: decode_upright(sample.content),
-        lambda _: _by_pillow(sample.content),
         lambda _: transforms.resize(example, shortest=SHORTEST, longest=LONGEST),
         lambda place: None if place % BATCH else collate([small] * BATCH, multiple=32),
     )
     return {part: partial(_each, work, places) for part, work in zip(PARTS, works, strict=True)}
-
-
-def _by_pillow(content: bytes) -> Image.Image:
-    with Image.open(io.BytesIO(content)) as image:
-        return image.convert("RGB")
 
 
 def _each(work: Callable[[int], object], places: range) -> None:

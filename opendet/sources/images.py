@@ -105,27 +105,24 @@ def decode_upright(content: bytes) -> "Picture":
     For images that were inspected before; raises BadImageError for others that do not decode, and
     before any pixel is allocated for what no inspection lets pass.
     """
-    image, plain = _opened(content)
-    return _load_upright(image)[0] if plain is None else Image.fromarray(plain)
+    kind = format_of(content)
+    if not kind:
+        raise BadImageError("format not allowed")
+    return _load_upright(_open(content, kind, MOST_PIXELS))[0]
 
 
 def pixels_upright(content: bytes) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB: the very pixels of `decode_upright`, and its errors."""
-    image, plain = _opened(content)
-    return np.array(_load_upright(image)[0]) if plain is None else plain
+    """(H, W, 3) RGB: the very pixels of `decode_upright`, and its errors.
 
-
-def _opened(content: bytes) -> tuple["Picture", NDArray[np.uint8] | None]:
-    """The image, its pixels not yet loaded; of a plain JPEG its upright pixels too.
-
-    Those are decoded by libjpeg-turbo at once and not by Pillow's lines, whose copies take as long
-    again; both run the same transform to the last bit.
+    A plain JPEG is decoded by libjpeg-turbo at once and not by Pillow's lines, whose copies take as
+    long again; both run the same transform to the last bit.
     """
     kind = format_of(content)
     if not kind:
         raise BadImageError("format not allowed")
     image = _open(content, kind, MOST_PIXELS)
-    return image, _plain_jpeg(content, image) if kind == "jpg" else None
+    plain = _plain_jpeg(content, image) if kind == "jpg" else None
+    return np.array(_load_upright(image)[0]) if plain is None else plain
 
 
 def _plain_jpeg(content: bytes, image: "Picture") -> NDArray[np.uint8] | None:
