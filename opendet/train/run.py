@@ -100,10 +100,11 @@ def train(
     were taken over. What the next start is to find is there too: hashes of the shards in
     `verified/`, their names in `names.json`, the hub's commits in `pins.json`. `clip` gives the
     vectors of the names, asked for as `template`; without one nothing is distilled and the namer is
-    not warmed. A whole model of this recipe and these shards means that there is nothing to do. With `ranks` all of them call this, on the same folders.
-    `start_content` is that of `train.start_from` where the caller has read it already; `semantics`
-    is what a prototype head learns from. Raises ValueError, in one line, for what a person must
-    mend, such as a work folder of another recipe, and BusyError if another process trains there.
+    not warmed. A whole model of this recipe and these shards means that there is nothing to do.
+    With `ranks` all of them call this, on the same folders. `start_content` is that of
+    `train.start_from` where the caller has read it already; `semantics` is what a prototype head
+    learns from. Raises ValueError, in one line, for what a person must mend, such as a work folder
+    of another recipe, and BusyError if another process trains there.
     """
     ranks = ranks or Ranks(device_of(recipe.train.device))
     require_agreement(recipe)
