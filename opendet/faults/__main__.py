@@ -1,6 +1,6 @@
 """`python -m opendet.faults [R1 ...]`: show each fault, print the table, record it.
 
-Ends with 1 where a bar is missed or nothing could be measured.
+Ends with 1 where a bar is missed, nothing could be measured, or the time was up before the tries.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from opendet.console import FAILED, dress_logging, exit_code_of, interrupt_on_sigterm
-from opendet.faults.record import Row, record
+from opendet.faults.record import HOLDS, Row, record
 from opendet.faults.rows import Effort, Fault
 from opendet.faults.table import FAULTS
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         show(rows[-1:])
         record(asked.docs, rows[-1], share=share)
     show(rows)
-    return 0 if all(row.shown.holds for row in rows) else FAILED
+    return 0 if all(row.verdict == HOLDS for row in rows) else FAILED
 
 
 def chosen(numbers: Sequence[str]) -> list[Fault]:
@@ -55,7 +55,8 @@ def shown_row(fault: Fault, share: float, deadline: float) -> Row:
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="opendet-faults-") as folder:
         shown = fault.show(Effort(Path(folder).resolve(), share, deadline))
-    return Row(fault, shown, round(time.monotonic() - begin, 1))
+    ended = time.monotonic()
+    return Row(fault, shown, round(ended - begin, 1), cut=ended >= deadline)
 
 
 def show(rows: Sequence[Row]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from opendet.faults.rows import Fault, Shown
 from opendet.files import write_durably, write_json_durably
 
+HOLDS = "holds"
 HEAD = (
     "# Faults\n\nWritten by `make faults`; [reliability.md](reliability.md) says what is promised. "
     "N of N good tries bound the rate of failure at 3/N (95 %).\n"
@@ -23,12 +24,16 @@ class Row:
     fault: Fault
     shown: Shown
     seconds: float
+    cut: bool = False
+    """Its time was up before its tries were."""
 
     @property
     def verdict(self) -> str:
         if self.shown.unmeasured:
             return "not measured"
-        return "holds" if self.shown.holds else "missed"
+        if self.shown.good < self.shown.tries:
+            return "missed"
+        return "not finished" if self.cut else HOLDS if self.shown.holds else "missed"
 
     def cells(self) -> tuple[str, ...]:
         """As a table has them."""

@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from opendet.faults.killed import bytes_of
@@ -34,22 +36,33 @@ def killed_repros(effort: Effort) -> Shown:
     assert _repro(whole).wait() == 0, "the undisturbed run must end well"
     lock, wanted = (whole / "dvc.lock").read_bytes(), _outputs(whole)
     tally, kills, again = Tally(), 0, 0
-    budget = max(2, round(50 * effort.share))
-    for number in effort.tries(50, least=1):
-        if kills >= budget:
-            break
-        project = _project(effort.folder / str(number))
-        own = _until_done(project, random.Random(number))
-        seen = sum(_redone(project / stage) for stage in STAGES)
-        kills, again = kills + own, again + seen
-        problem = "" if (project / "dvc.lock").read_bytes() == lock else "another dvc.lock"
-        problem = problem or ("" if _outputs(project) == wanted else "other bytes")
-        if seen > own * (SHARD_SAMPLES + BATCH):  # the failing sample's batch is seen twice
-            problem = f"{seen} samples redone for {own} kills"
-        tally.add(f"try {number}: {problem}" if problem else "")
-        shutil.rmtree(project)
+    for one in effort.two_at_once(50, partial(_killed_project, effort.folder, lock, wanted)):
+        kills, again = kills + one.kills, again + one.again
+        tally.add(one.problem)
     each = SHARD_SAMPLES + BATCH
     return tally.shown(f"{kills} kills; {again} samples seen again, a shard is seen {each} times")
+
+
+@dataclass(frozen=True, slots=True)
+class _Killed:
+    """A `dvc repro` that was killed and begun again until it ended."""
+
+    kills: int
+    again: int
+    """Samples that were looked at more often than an undisturbed run looks at them."""
+    problem: str
+
+
+def _killed_project(place: Path, lock: bytes, wanted: dict[str, bytes], number: int) -> _Killed:
+    project = _project(place / str(number))
+    kills = _until_done(project, random.Random(number))
+    again = sum(_redone(project / stage) for stage in STAGES)
+    problem = "" if (project / "dvc.lock").read_bytes() == lock else "another dvc.lock"
+    problem = problem or ("" if _outputs(project) == wanted else "other bytes")
+    if again > kills * (SHARD_SAMPLES + BATCH):  # the failing sample's batch is seen twice
+        problem = f"{again} samples redone for {kills} kills"
+    shutil.rmtree(project)
+    return _Killed(kills, again, f"try {number}: {problem}" if problem else "")
 
 
 def _project(folder: Path) -> Path:

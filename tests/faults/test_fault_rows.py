@@ -81,6 +81,16 @@ def test_the_program_ends_with_1_unless_every_bar_is_met(
     assert json.loads((tmp_path / "faults.json").read_text())[0]["verdict"] == verdict
 
 
+def test_a_row_whose_time_was_up_does_not_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(program, "FAULTS", (fault(Shown(2, 2, "two of two hundred")),))
+    assert program.main(["--budget-minutes", "0", "--docs", str(tmp_path)]) == 1
+    assert "not finished" in capsys.readouterr().out
+    missed = Row(fault(Shown(2, 1, "half")), Shown(2, 1, "half"), 1.0, cut=True)
+    assert missed.verdict == "missed"
+
+
 def test_a_number_that_no_fault_has() -> None:
     with pytest.raises(ValueError, match="no fault R99; there are R1, "):
         program.chosen(["R99"])
