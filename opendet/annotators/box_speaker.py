@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -25,13 +26,8 @@ from opendet.annotators.box_dialects import (
     questions,
 )
 from opendet.annotators.detection import FinderSection, Found
-from opendet.annotators.model_folder import (
-    called,
-    checked_path,
-    chosen_device,
-    one_line,
-    weights_of,
-)
+from opendet.annotators.image_text import conversation, load_image_text
+from opendet.annotators.model_folder import called, chosen_device, weights_of
 from opendet.annotators.scored_boxes import LEAST_SIDE
 
 if TYPE_CHECKING:
@@ -39,6 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 KEY = "regions.detectors"
+MEND = "name a folder that holds a model of that dialect, or a hub name while the hub answers"
 
 log = logging.getLogger(__name__)
 
@@ -81,21 +78,19 @@ class BoxSpeaker:
         self._config = config
         self._prompt = config.prompt or PROMPTS[config.dialect]
         self._device = chosen_device(config.device)
-        self._processor, self._model = _load(config, self._device)
-        self._revision = weights_of(config.model, config.revision, self._model)
+        self._processor, self._model = load_image_text(
+            config,
+            self._device,
+            key=KEY,
+            mend=MEND,
+            check_family=partial(check_family, dialect=config.dialect),
+            check_processor=partial(check_processor, dialect=config.dialect),
+        )
+        self.name = called(config.model)
+        self.revision = weights_of(config.model, config.revision, self._model)
         self.refused: Counter[str] = Counter()
         """Why things in the answers were no boxes, since the model was loaded: the reasons of
         `box_answers`, and `not asked for`."""
-
-    @property
-    def name(self) -> str:
-        """What provenance calls the model: its name on the hub, or its folder's name."""
-        return called(self._config.model)
-
-    @property
-    def revision(self) -> str:
-        """The version of the weights: of a folder what it holds, else the hub's commit."""
-        return self._revision
 
     def find(
         self, images: "Sequence[Image]", names: Sequence[tuple[str, ...]]
@@ -154,7 +149,7 @@ class BoxSpeaker:
                 images=list(images), text=list(prompts), padding=True, return_tensors="pt"
             )
         return self._processor.apply_chat_template(
-            [_conversation(image, prompt) for image, prompt in zip(images, prompts, strict=True)],
+            [conversation(image, prompt) for image, prompt in zip(images, prompts, strict=True)],
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
@@ -230,38 +225,3 @@ def _score(log_p: "Tensor") -> float:
             "the score of an answer with boxes is no number: take dtype float32, or another model"
         )
     return min(score, 1.0)
-
-
-def _conversation(image: "Image", prompt: str) -> list[dict[str, Any]]:
-    content = [{"type": "image", "image": image}, {"type": "text", "text": prompt}]
-    return [{"role": "user", "content": content}]
-
-
-def _load(config: BoxSpeakerConfig, device: str) -> tuple[Any, Any]:
-    """The processor and the model, ready to generate."""
-    import torch
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
-
-    path = checked_path(config.model, KEY)
-    where: dict[str, Any] = {"revision": config.revision, "trust_remote_code": False}
-    mend = "name a folder that holds a model of that dialect, or a hub name while the hub answers"
-    with one_line(config.model, KEY, mend):
-        family = AutoConfig.from_pretrained(path, **where).model_type
-        check_family(family, config.dialect)
-        processor: Any = AutoProcessor.from_pretrained(path, **where)  # type: ignore[no-untyped-call]
-        check_processor(processor, config.dialect)
-        loading: Any = AutoModelForImageTextToText
-        model, report = loading.from_pretrained(
-            path,
-            dtype=getattr(torch, config.dtype),
-            use_safetensors=True,
-            output_loading_info=True,
-            **where,
-        )
-        if missing := sorted(report["missing_keys"]):
-            raise ValueError(f"its weights lack {len(missing)} tensors, as {missing[0]}")
-    if not getattr(model.config, "is_encoder_decoder", False):
-        processor.tokenizer.padding_side = "left"  # answers must follow their prompts at once
-    if processor.tokenizer.pad_token is None:
-        processor.tokenizer.pad_token = processor.tokenizer.eos_token
-    return processor, model.to(device).eval()

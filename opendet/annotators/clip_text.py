@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opendet.annotators.clip import weights_digest
+from opendet.pretrained import load_whole
 
 Vectors = NDArray[np.float32]
 
@@ -38,19 +39,14 @@ class ClipText:
 
         try:
             tokenizer: Any = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
-            loader: Any = CLIPTextModelWithProjection
             with _without_report():
-                network, report = loader.from_pretrained(
-                    model, config=_config(model), use_safetensors=True, output_loading_info=True
-                )
+                network = load_whole(CLIPTextModelWithProjection, model, config=_config(model))
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             said = " ".join(str(error).split())[:200]
             raise ValueError(
                 f"no CLIP text tower at `{model}` ({said}): name a folder that transformers saved, "
                 "or a hub name (which needs the network once)"
             ) from error
-        if missing := sorted(report["missing_keys"]):
-            raise ValueError(f"`{model}` is no CLIP: {missing[0]} and {len(missing) - 1} more miss")
         return cls(network.to(device), tokenizer, name=model)
 
     def encode_texts(self, texts: Sequence[str], *, batch: int = 64) -> Vectors:

@@ -19,6 +19,7 @@ from opendet.annotators.model_folder import (
 )
 from opendet.annotators.scored_boxes import LEAST_SIDE
 from opendet.annotators.segment import mask_codes
+from opendet.pretrained import load_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -58,17 +59,8 @@ class Concepts:
         self._config = config
         self._device = chosen_device(config.device)
         self._processor, self._model = _load(config, self._device)
-        self._revision = weights_of(config.model, config.revision, self._model)
-
-    @property
-    def name(self) -> str:
-        """What provenance calls the model: its name on the hub, or its folder's name."""
-        return called(self._config.model)
-
-    @property
-    def revision(self) -> str:
-        """The version of the weights: of a folder what it holds, else the hub's commit."""
-        return self._revision
+        self.name = called(config.model)
+        self.revision = weights_of(config.model, config.revision, self._model)
 
     def find(
         self, images: "Sequence[Image]", names: Sequence[tuple[str, ...]]
@@ -184,7 +176,6 @@ def _changed(features: Any, change: "Callable[[Tensor], Tensor]") -> Any:
 
 def _load(config: ConceptsConfig, device: str) -> tuple[Any, Any]:
     """The processor and the model, ready to be asked."""
-    import torch
     from transformers import AutoConfig, Sam3Model, Sam3Processor
 
     path = checked_path(config.model, KEY)
@@ -195,14 +186,5 @@ def _load(config: ConceptsConfig, device: str) -> tuple[Any, Any]:
         if family not in FAMILIES:
             raise ValueError(f"it is a {family}, not one of {', '.join(FAMILIES)}")
         processor: Any = Sam3Processor.from_pretrained(path, **where)
-        loading: Any = Sam3Model
-        model, report = loading.from_pretrained(
-            path,
-            dtype=getattr(torch, config.dtype),
-            use_safetensors=True,
-            output_loading_info=True,
-            **where,
-        )
-        if missing := sorted(report["missing_keys"]):
-            raise ValueError(f"its weights lack {len(missing)} tensors, as {missing[0]}")
+        model = load_whole(Sam3Model, path, dtype=config.dtype, revision=config.revision)
     return processor, model.to(device).eval()

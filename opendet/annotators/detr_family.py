@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from opendet.annotators.closed_set import KEY, ClosedSetConfig
 from opendet.annotators.model_folder import checked_path, one_line, weights_of
 from opendet.annotators.scored_boxes import ScoredBoxes
+from opendet.pretrained import load_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -68,21 +69,12 @@ class DetrFamily:
 
 def load_detr(config: ClosedSetConfig, device: str) -> DetrFamily:
     """The model; ValueError, in one line, where the folder or the hub does not hold it."""
-    import torch
     from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
     path = checked_path(config.model, KEY)
     where: dict[str, Any] = {"revision": config.revision, "trust_remote_code": False}
     with one_line(config.model, KEY, MEND):
-        model, report = AutoModelForObjectDetection.from_pretrained(
-            path,
-            dtype=torch.float32,
-            use_safetensors=True,
-            output_loading_info=True,
-            **where,
-        )
-        if missing := sorted(report["missing_keys"]):
-            raise ValueError(f"its weights lack {len(missing)} tensors, as {missing[0]}")
+        model = load_whole(AutoModelForObjectDetection, path, revision=config.revision)
         processor: Any = AutoImageProcessor.from_pretrained(path, **where)  # type: ignore[no-untyped-call]
         if not hasattr(processor, "post_process_object_detection"):
             raise ValueError(f"its image processor, {type(processor).__name__}, reads no boxes")

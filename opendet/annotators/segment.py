@@ -18,6 +18,7 @@ from opendet.annotators.model_folder import (
     one_line,
     weights_of,
 )
+from opendet.pretrained import load_whole
 from opendet.record import BoxXYXY
 from opendet.section import Section
 
@@ -104,17 +105,8 @@ class Segmenter:
         self._config = config
         self._device = chosen_device(config.device)
         self._processor, self._model = _load(config, self._device, knob or f"{key}.model")
-        self._revision = weights_of(config.model, config.revision, self._model)
-
-    @property
-    def name(self) -> str:
-        """What provenance calls the model: its name on the hub, or its folder's name."""
-        return called(self._config.model)
-
-    @property
-    def revision(self) -> str:
-        """The version of the weights: of a folder what it holds, else the hub's commit."""
-        return self._revision
+        self.name = called(config.model)
+        self.revision = weights_of(config.model, config.revision, self._model)
 
     def segment(
         self, image: "Image", boxes_xyxy: Sequence[BoxXYXY]
@@ -287,7 +279,6 @@ def _surest(masks: "Tensor", scores: "Tensor") -> tuple["Tensor", "Tensor"]:
 
 def _load(config: SegmentConfig, device: str, knob: str) -> tuple[Any, Any]:
     """The processor and the model, ready to draw."""
-    import torch
     import transformers
 
     path = checked_path(config.model, knob)
@@ -299,13 +290,5 @@ def _load(config: SegmentConfig, device: str, knob: str) -> tuple[Any, Any]:
             raise ValueError(f"it is a {family}, not one of {', '.join(FAMILIES)}")
         model_class, processor_class = (getattr(transformers, name) for name in FAMILIES[family])
         processor = processor_class.from_pretrained(path, **where)
-        model, report = model_class.from_pretrained(
-            path,
-            dtype=getattr(torch, config.dtype),
-            use_safetensors=True,
-            output_loading_info=True,
-            **where,
-        )
-        if missing := sorted(report["missing_keys"]):
-            raise ValueError(f"its weights lack {len(missing)} tensors, as {missing[0]}")
+        model = load_whole(model_class, path, dtype=config.dtype, revision=config.revision)
     return processor, model.to(device).eval()

@@ -4,25 +4,24 @@ The model comes from a folder or from the hub. Nothing heavy is imported before 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from opendet.annotators.batching import in_batches
 from opendet.annotators.chat import CutAnswer
-from opendet.annotators.model_folder import (
-    called,
-    checked_path,
-    chosen_device,
-    one_line,
-    weights_of,
-)
+from opendet.annotators.image_text import conversation, load_image_text, require_chat_template
+from opendet.annotators.model_folder import called, chosen_device, weights_of
 from opendet.section import Section
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 KEY = "vision_language.model"
+MEND = (
+    "name a folder that holds an image-text-to-text model, or a hub name while the hub can be "
+    "reached"
+)
 
 
 class VisionLanguageConfig(Section):
@@ -50,20 +49,13 @@ class VisionLanguage:
         """Raises ValueError, in one line, where there is no such model."""
         self._config = config
         self._device = chosen_device(config.device)
-        self._processor, self._model = _load(config, self._device)
-        self._revision = weights_of(config.model, config.revision, self._model)
+        self._processor, self._model = load_image_text(
+            config, self._device, key=KEY, mend=MEND, check_processor=require_chat_template
+        )
+        self.name = called(config.model)
+        self.revision = weights_of(config.model, config.revision, self._model)
         ends = self._model.generation_config.eos_token_id
         self._ends = {ends} if isinstance(ends, int) else set(ends or ())
-
-    @property
-    def name(self) -> str:
-        """What provenance calls the model: its name on the hub, or its folder's name."""
-        return called(self._config.model)
-
-    @property
-    def revision(self) -> str:
-        """The hub's commit that was loaded, or of a folder what it holds."""
-        return self._revision
 
     def ask(self, images: "Sequence[Image]", prompts: Sequence[str]) -> list[str]:
         """One answer for each RGB image and its prompt, in order.
@@ -78,7 +70,7 @@ class VisionLanguage:
         import torch
 
         inputs = self._processor.apply_chat_template(
-            [_conversation(image, prompt) for image, prompt in pairs],
+            [conversation(image, prompt) for image, prompt in pairs],
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
@@ -96,35 +88,3 @@ class VisionLanguage:
             text.strip() if self._ends.intersection(row) else CutAnswer(text.strip())
             for text, row in zip(texts, said.tolist(), strict=True)
         ]
-
-
-def _conversation(image: "Image", prompt: str) -> list[dict[str, Any]]:
-    content = [{"type": "image", "image": image}, {"type": "text", "text": prompt}]
-    return [{"role": "user", "content": content}]
-
-
-def _load(config: VisionLanguageConfig, device: str) -> tuple[Any, Any]:
-    """The processor and the model, ready to generate."""
-    import torch
-    from transformers import AutoModelForImageTextToText, AutoProcessor
-
-    path = checked_path(config.model, KEY)
-    where: dict[str, Any] = {"revision": config.revision, "trust_remote_code": False}
-    mend = (
-        "name a folder that holds an image-text-to-text model, or a hub name while the hub can be "
-        "reached"
-    )
-    with one_line(config.model, KEY, mend):
-        processor: Any = AutoProcessor.from_pretrained(path, **where)  # type: ignore[no-untyped-call]
-        model: Any = AutoModelForImageTextToText.from_pretrained(
-            path, dtype=getattr(torch, config.dtype), use_safetensors=True, **where
-        )
-    if not getattr(processor, "chat_template", None):
-        raise ValueError(
-            f"{KEY}: {config.model!r} has no chat template: choose an instruction-"
-            "tuned model, or put a chat_template.jinja into its folder"
-        )
-    processor.tokenizer.padding_side = "left"  # answers must follow their prompts at once
-    if processor.tokenizer.pad_token is None:
-        processor.tokenizer.pad_token = processor.tokenizer.eos_token
-    return processor, model.to(device).eval()

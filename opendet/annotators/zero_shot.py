@@ -22,6 +22,7 @@ from opendet.annotators.model_folder import (
 )
 from opendet.annotators.owl_queries import Owl
 from opendet.annotators.scored_boxes import ScoredBoxes, found_in
+from opendet.pretrained import load_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -99,17 +100,8 @@ class ZeroShot:
     def __init__(self, config: ZeroShotConfig) -> None:
         """Raises ValueError, in one line, where there is no such model."""
         self._config = config
-        self._family, self._revision = _load(config)
-
-    @property
-    def name(self) -> str:
-        """What provenance calls the model: its name on the hub, or its folder's name."""
-        return called(self._config.model)
-
-    @property
-    def revision(self) -> str:
-        """The hub's commit that was loaded, or of a folder what it holds."""
-        return self._revision
+        self._family, self.revision = _load(config)
+        self.name = called(config.model)
 
     def find(
         self, images: "Sequence[Image]", names: Sequence[tuple[str, ...]]
@@ -158,7 +150,6 @@ class ZeroShot:
 
 def _load(config: ZeroShotConfig) -> tuple[Family, str]:
     """The model, ready to be asked, and the version of its weights."""
-    import torch
     from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, AutoProcessor
 
     path = checked_path(config.model, KEY)
@@ -169,15 +160,9 @@ def _load(config: ZeroShotConfig) -> tuple[Family, str]:
         raise ValueError(f"{KEY}: {config.model!r} holds a {kind} model ({MEND})")
     with one_line(config.model, KEY, MEND):
         processor: Any = AutoProcessor.from_pretrained(path, **where)  # type: ignore[no-untyped-call]
-        model, report = AutoModelForZeroShotObjectDetection.from_pretrained(
-            path,
-            dtype=getattr(torch, config.dtype),
-            use_safetensors=True,
-            output_loading_info=True,
-            **where,
+        model = load_whole(
+            AutoModelForZeroShotObjectDetection, path, dtype=config.dtype, revision=config.revision
         )
-        if missing := sorted(report["missing_keys"]):
-            raise ValueError(f"its weights lack {len(missing)} tensors, as {missing[0]}")
         if not (hasattr(processor, "tokenizer") and hasattr(processor, "image_processor")):
             raise ValueError("its tokenizer or its image processor's settings are not there")
         model.to(chosen_device(config.device)).eval()

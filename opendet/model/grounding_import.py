@@ -16,6 +16,7 @@ from torch import Tensor
 from opendet.model.detector import OpenDetector
 from opendet.model.encoder import Encoder
 from opendet.model.grounding_names import our_name, why_nameless
+from opendet.pretrained import load_whole
 
 CORNERS = 0.5
 """Their positions are of cells' far corners, ours of centres: half a cell less."""
@@ -72,10 +73,7 @@ def _read(path: str) -> dict[str, Tensor]:
     try:
         kind = AutoConfig.from_pretrained(path, trust_remote_code=False).model_type
         if kind in ("mm-grounding-dino", "grounding-dino"):
-            model = AutoModelForZeroShotObjectDetection.from_pretrained(
-                path, use_safetensors=True, trust_remote_code=False
-            )
-            return dict(model.state_dict())
+            return dict(load_whole(AutoModelForZeroShotObjectDetection, path).state_dict())
     except Exception as error:  # whatever a damaged file or a hub out of reach raises
         reason = str(error).split("\n")[0][:160]
         where = "cannot be read" if Path(path).exists() else "is no folder, and no hub has it"

@@ -23,6 +23,7 @@ from opendet.model.lora import LoraLinear
 from opendet.model.name_search import NEVER, Found, generate_names, join, search_names
 from opendet.model.naming import Objects, ScoredName
 from opendet.model.tiny_t5 import build_tiny_t5, train_tokenizer
+from opendet.pretrained import load_whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration
@@ -253,9 +254,7 @@ class T5Namer(nn.Module):
             tokenizer: Any = AutoTokenizer.from_pretrained(
                 path, revision=revision, trust_remote_code=False
             )
-            t5 = T5ForConditionalGeneration.from_pretrained(
-                path, revision=revision, dtype=torch.float32, use_safetensors=True
-            )
+            t5 = load_whole(T5ForConditionalGeneration, path, revision=revision)
         except (OSError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
             # the library meets another model's folder with whatever its loading stumbles over
             reason = (str(error).splitlines() or [type(error).__name__])[0]

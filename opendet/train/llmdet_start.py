@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file
@@ -19,6 +19,7 @@ from opendet.model.image_tokens import Grid
 from opendet.model.language_model import LanguageModel
 from opendet.model.t5_language import T5Language
 from opendet.model.t5_namer import T5Namer
+from opendet.pretrained import load_whole
 from opendet.train.checkpoint import write_tensors_durably
 from opendet.train.llmdet_config import LlmdetConfig
 from opendet.train.weights import load_tensors, own_tensors
@@ -104,20 +105,10 @@ def _loaded(config: LlmdetConfig) -> "tuple[PreTrainedModel, PreTrainedTokenizer
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     path = checked_path(config.language, LANGUAGE_KEY)
-    load: Any = AutoModelForCausalLM.from_pretrained
     with torch.random.fork_rng(devices=[]), one_line(config.language, LANGUAGE_KEY, LANGUAGE_MEND):
         revision = config.language_revision or "main"
         tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=False)
-        model, told = load(
-            path,
-            revision=revision,
-            dtype=getattr(torch, config.dtype),
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-        if missing := sorted(told["missing_keys"]):
-            raise ValueError(f"{missing[0]} and {len(missing) - 1} more weights are missing")
+        model = load_whole(AutoModelForCausalLM, path, dtype=config.dtype, revision=revision)
     return model, tokenizer
 
 

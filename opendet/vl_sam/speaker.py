@@ -10,13 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from opendet.annotators.batching import in_batches
-from opendet.annotators.model_folder import (
-    called,
-    checked_path,
-    chosen_device,
-    one_line,
-    weights_of,
-)
+from opendet.annotators.image_text import conversation, load_image_text, require_chat_template
+from opendet.annotators.model_folder import called, chosen_device, weights_of
 from opendet.annotators.noun_phrases import NounPhrases, Span
 from opendet.vl_sam.attention import gathered
 from opendet.vl_sam.config import VlSamConfig
@@ -29,6 +24,7 @@ if TYPE_CHECKING:
 
 PLACE = "regions.detectors."
 """How errors begin, before the name of the knob."""
+MEND = "name a folder that holds such a model, or a hub name while the hub answers"
 ASK_FOR_QUESTIONS = (
     "Write {count} different questions, one a line, that ask somebody to list all the objects in "
     "an image. Write nothing else."
@@ -63,7 +59,14 @@ class Speaker:
         cannot be read."""
         self._config = config
         self._device = chosen_device(config.device)
-        self._processor, self._model = _load(config, self._device, f"{place}model")
+        self._processor, self._model = load_image_text(
+            config,
+            self._device,
+            key=f"{place}model",
+            mend=MEND,
+            check_family=_require_family,
+            check_processor=require_chat_template,
+        )
         self._phrases = NounPhrases("grammar") if config.answers == "phrases" else None
         ends = self._model.generation_config.eos_token_id
         self._ends = {ends} if isinstance(ends, int) else set(ends or ())
@@ -158,7 +161,7 @@ class Speaker:
     def _inputs(self, questions: Sequence[Question]) -> Any:
         """What the model takes, prompts padded to one length."""
         return self._processor.apply_chat_template(
-            [_conversation(one) for one in questions],
+            [conversation(one.image, one.words) for one in questions],
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
@@ -190,39 +193,6 @@ def _choice(config: VlSamConfig) -> dict[str, Any]:
     return how | {"do_sample": True} | sampling
 
 
-def _conversation(question: Question) -> list[dict[str, Any]]:
-    content: list[dict[str, Any]] = [{"type": "text", "text": question.words}]
-    if question.image is not None:
-        content.insert(0, {"type": "image", "image": question.image})
-    return [{"role": "user", "content": content}]
-
-
-def _load(config: VlSamConfig, device: str, knob: str) -> tuple[Any, Any]:
-    """The processor and the model, ready to generate."""
-    import torch
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
-
-    path = checked_path(config.model, knob)
-    where: dict[str, Any] = {"revision": config.revision, "trust_remote_code": False}
-    mend = "name a folder that holds such a model, or a hub name while the hub answers"
-    with one_line(config.model, knob, mend):
-        family = AutoConfig.from_pretrained(path, **where).model_type
-        if family not in FAMILIES:
-            raise ValueError(f"it is a {family}, not one of {', '.join(FAMILIES)}")
-        processor: Any = AutoProcessor.from_pretrained(path, **where)  # type: ignore[no-untyped-call]
-        loading: Any = AutoModelForImageTextToText
-        model, report = loading.from_pretrained(
-            path,
-            dtype=getattr(torch, config.dtype),
-            use_safetensors=True,
-            output_loading_info=True,
-            **where,
-        )
-        if missing := sorted(report["missing_keys"]):
-            raise ValueError(f"its weights lack {len(missing)} tensors, as {missing[0]}")
-        if not getattr(processor, "chat_template", None):
-            raise ValueError("it has no chat template: choose an instruction-tuned model")
-    processor.tokenizer.padding_side = "left"  # answers must follow their prompts at once
-    if processor.tokenizer.pad_token is None:
-        processor.tokenizer.pad_token = processor.tokenizer.eos_token
-    return processor, model.to(device).eval()
+def _require_family(family: str) -> None:
+    if family not in FAMILIES:
+        raise ValueError(f"it is a {family}, not one of {', '.join(FAMILIES)}")

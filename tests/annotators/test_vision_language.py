@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lacking import lacking
 from PIL import Image
 from pydantic import ValidationError
 from tiny_llava import save_tiny_llava
@@ -72,6 +73,7 @@ def test_a_model_that_cannot_be_loaded_is_one_clear_line(checkpoint: Path, tmp_p
     empty = tmp_path / "empty"
     empty.mkdir()
     bare = save_tiny_llava(tmp_path / "bare", chat_template=None)
+    less = lacking(checkpoint, tmp_path / "less", "language_model.model.norm.weight")
     cases = {
         "": "is empty: name a folder",
         "./no/such/folder": "no folder ./no/such/folder",
@@ -79,6 +81,7 @@ def test_a_model_that_cannot_be_loaded_is_one_clear_line(checkpoint: Path, tmp_p
         str(empty): "cannot load",
         "nobody/has-this-model": "cannot load 'nobody/has-this-model'",
         str(bare): "no chat template",
+        str(less): "its weights lack 1 tensors",
     }
     for model, words in cases.items():
         with pytest.raises(ValueError, match=r"^vision_language\.model") as caught:

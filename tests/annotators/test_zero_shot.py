@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lacking import lacking
 from PIL import Image
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
@@ -36,6 +37,7 @@ SAVERS: dict[str, Callable[[Path], Path]] = {
     "mm-grounding-dino": lambda folder: save_tiny_grounding_dino(folder, mm=True),
 }
 NAMES = ("cat", "dog", "bird", "car")
+BIAS = "box_head.dense2.bias"
 Checkpoints = dict[str, Path]
 
 
@@ -357,7 +359,7 @@ def test_half_precision(kind: str, checkpoints: Checkpoints) -> None:
     ("kind", "part", "message"),
     [
         ("owl-vit", "class_head.dense0.weight", "a score that is no number"),
-        ("owl-v2", "box_head.dense2.bias", "a box that is no number"),
+        ("owl-v2", BIAS, "a box that is no number"),
         ("grounding-dino", "model.text_projection.weight", "a score that is no number"),
         ("mm-grounding-dino", "bbox_embed.0.layers.2.bias", "that is no number"),
     ],
@@ -401,7 +403,9 @@ def test_a_model_that_cannot_be_loaded_is_one_clear_line(
         ): "cannot load",
         str(_without(checkpoints["owl-v2"], tmp_path / "b", "model.safetensors")): "cannot load",
         str(_damaged(checkpoints["owl-v2"], tmp_path / "c")): "cannot load",
-        str(_lacking(checkpoints["owl-v2"], tmp_path / "d")): "its weights lack 1 tensors, as box_",
+        str(
+            lacking(checkpoints["owl-v2"], tmp_path / "d", "box_head.dense2.bias")
+        ): "its weights lack 1 tensors, as box_",
     }
     for model, message in cases.items():
         with pytest.raises(ValueError, match=message) as caught:
@@ -420,14 +424,6 @@ def _damaged(checkpoint: Path, folder: Path) -> Path:
     shutil.copytree(checkpoint, folder)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    return folder
-
-
-def _lacking(checkpoint: Path, folder: Path) -> Path:
-    shutil.copytree(checkpoint, folder)
-    weights = load_file(folder / "model.safetensors")
-    del weights["box_head.dense2.bias"]
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lacking import lacking
 from timm.models import FeatureListNet
 from timm.models.swin_transformer import SwinTransformer
 from torch import nn
@@ -179,9 +180,13 @@ def test_a_hybrid_encoder_and_other_widths_are_left(
     assert left[name] == "shape (32, 256), here (8, 256)"
 
 
-def test_what_is_no_grounding_dino_is_one_clear_line(tmp_path: Path) -> None:
+def test_what_is_no_grounding_dino_is_one_clear_line(
+    grounding_dino: tuple[GroundingDino, str], tmp_path: Path
+) -> None:
+    less = lacking(Path(grounding_dino[1]), tmp_path / "less", "model.level_embed")
     BertConfig().save_pretrained(tmp_path)
     cases = {
+        str(less): "its weights lack 1 tensors, as model.level_embed",
         str(tmp_path / "nowhere"): "is no folder, and no hub has it",
         str(tmp_path): "holds a bert",
         str(Path(__file__).parent): "cannot be read as a Grounding DINO",

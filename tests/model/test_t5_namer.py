@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lacking import lacking
 from safetensors.torch import load_file, save_file
 from transformers import T5Config, T5ForConditionalGeneration
 
@@ -165,6 +166,17 @@ class _Trap:
 
     def __reduce__(self) -> tuple[object, tuple[Path]]:
         return Path.touch, (self.mark,)
+
+
+def test_a_t5_that_lacks_a_tensor_is_none(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    source = build_namer()
+    source.t5.save_pretrained(whole)
+    source.tokenizer.save_pretrained(whole)
+    T5Namer.from_pretrained(str(whole), TINY_NAMER)
+    less = lacking(whole, tmp_path / "less", "encoder.final_layer_norm.weight")
+    with pytest.raises(ValueError, match=r"namer\.t5: no T5 at .*its weights lack 1 tensors"):
+        T5Namer.from_pretrained(str(less), TINY_NAMER)
 
 
 def test_pickled_weights_and_code_in_a_folder_are_never_run(tmp_path: Path) -> None:
