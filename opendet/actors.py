@@ -89,7 +89,9 @@ class _Crew(Generic[In, Out]):
         self._remote: Any = ray.remote(num_cpus=1, num_gpus=stage.gpus, max_restarts=0)(ShardActor)
         self._arguments = (ray.put(stage), work)
         self._node_of: dict[Any, str] = {}
-        self._lost = 0
+        self._lost_in_a_row = 0
+        self.strays = 0
+        """Deaths of what no sample did, as far as that is known."""
         self._warn_at: float | None = None
         rested = take_rested(size if stage.gpus == 0 else 0)
         # What each will answer, and the actor.
@@ -147,11 +149,18 @@ class _Crew(Generic[In, Out]):
         try:
             self._node_of[actor] = ray.get(answer)
         except deaths() as error:
-            self._lost += 1
-            if getattr(error, "actor_init_failed", False) or self._lost > MAX_UNEXPLAINED_DEATHS:
+            self.strays += 1
+            self._lost_in_a_row += 1
+            if getattr(error, "actor_init_failed", False):
                 raise
+            if self._lost_in_a_row > MAX_UNEXPLAINED_DEATHS:
+                raise ChildProcessError(
+                    f"{self._stage.name}: {self._lost_in_a_row} workers in a row died before they "
+                    "took a shard: look at the machine's memory"
+                ) from error
             self.hire()
         else:
+            self._lost_in_a_row = 0
             self.idle.append(actor)
 
     def _warn(self) -> None:
@@ -206,14 +215,15 @@ def run_on_ray(
                 log.warning("%s: lost the node of a worker; the build goes on", stage.name)
                 job.deaths = 1  # so that a sample that takes its node along is still hunted
             else:
-                job.died([sample.key for sample in stage.read(job.task)])
+                keys = [sample.key for sample in stage.read(job.task)]
+                job.died(keys, among_others=crew.strays > 0)
             if job.deaths > MAX_UNEXPLAINED_DEATHS:
                 raise ChildProcessError(job.blame_machine(stage.name)) from error
             waiting.appendleft(job)
             continue
         crew.idle.append(actor)
         if commit is None:
-            job.survived()
+            crew.strays += job.survived()
             waiting.appendleft(job)
         else:
             yield commit

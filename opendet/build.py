@@ -270,7 +270,7 @@ class Build:
         with self.ray_for([task], work, cpus) if booked else nullcontext():
             ran = run_whole(stage, fingerprint, make, dict(inputs), work, cpus=booked)
         work.publish(self.stage_folder(stage), ran.manifest)
-        numbers = json.loads((self.stage_folder(stage) / WHOLE_METRICS).read_text())
+        numbers = json.loads((self.stage_folder(stage) / WHOLE_METRICS).read_text("utf-8"))
         seconds = _seconds(work, begin, made=ran.parts_made)
         self.write_metrics(stage, {**numbers, "seconds": seconds})
         self._say_where(stage, made=ran.parts_made > 0)
@@ -329,7 +329,7 @@ def _seconds(work: WorkFolder, begin: float, *, made: int) -> float:
     kept = work.root / "seconds.json"
     if made or not kept.is_file():
         write_json_durably(kept, round(time.monotonic() - begin, 3))
-    return float(json.loads(kept.read_text()))
+    return float(json.loads(kept.read_text("utf-8")))
 
 
 def _asked(work: WorkFolder, counts: Mapping[str, int], *, made: int) -> dict[str, int]:
@@ -337,7 +337,7 @@ def _asked(work: WorkFolder, counts: Mapping[str, int], *, made: int) -> dict[st
     kept = work.root / "asked.json"
     if made or not kept.is_file():
         write_json_durably(kept, dict(counts))
-    return dict(json.loads(kept.read_text()))
+    return dict(json.loads(kept.read_text("utf-8")))
 
 
 def stamps_of(parts: Sequence[PartCommit]) -> dict[str, str]:

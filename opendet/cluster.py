@@ -16,6 +16,7 @@ import time
 import uuid
 from http.client import HTTPException
 from typing import TYPE_CHECKING
+from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -111,7 +112,11 @@ def _check_server(address: str) -> None:
         with urlopen(url, timeout=ANSWER_SECONDS) as reply:
             mode = json.load(reply)["authentication_mode"]
     except (OSError, ValueError, LookupError, TypeError, HTTPException) as error:
-        raise ValueError(f"no Ray job server answers at {address}: {_first_line(error)}") from error
+        why = error.reason if type(error) is URLError else _first_line(error)
+        raise ValueError(
+            f"no Ray job server answers at {address}: {why}: start the cluster "
+            "(`ray start --head`), or mend the address"
+        ) from error
     if mode != "token" and not _trusted(address):
         raise ValueError(f"the Ray cluster at {address} is open to everybody: {_MEND_OPEN}")
     if mode == "token" and os.environ.get("RAY_AUTH_MODE") != "token":

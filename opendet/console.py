@@ -1,5 +1,6 @@
 """What our programs say on a terminal, and the code that they end with."""
 
+import argparse
 import logging
 import os
 import re
@@ -39,6 +40,14 @@ def exit_code_of(work: Callable[[], int]) -> int:
 def say_wrong(text: str) -> None:
     """One line on stderr."""
     sys.stderr.write(f"{' '.join(printable(text).split())}\n")
+
+
+def minutes(text: str) -> float:
+    """A command line's number of minutes, none below 0; `inf` is without an end."""
+    value = float(text)  # argparse tells of a ValueError by itself
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"{text} are no minutes: give 0 or more")
+    return value
 
 
 def printable(text: str) -> str:

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 _RENAME_EXCHANGE = 2
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_DISK_ERRORS = {*_FULL, errno.EFBIG, errno.EROFS, errno.EIO}
+_IN_RUST = re.compile(r"\(os error (\d+)\)")
 _HERE = -100  # AT_FDCWD: relative paths are below the working folder
 
 
@@ -32,13 +35,27 @@ def canonical_json(value: Any) -> str:
 @contextmanager
 def errors_name(path: Path) -> Iterator[None]:
     """Let an error of the disk name this file: a full one is met by `write`, which knows no
-    names."""
+    names.
+
+    What is written in Rust (safetensors, tokenizers) meets it there, and raises errors that are no
+    OSErrors: they become such.
+    """
     try:
         yield
     except OSError as error:
         if error.filename is None and error.errno in _DISK_ERRORS:
             error.filename = str(path)
+            error.strerror = f"{error.strerror}{_mend(error.errno)}"
         raise
+    except Exception as error:
+        found = _IN_RUST.search(str(error))
+        if found is None or (number := int(found[1])) not in _DISK_ERRORS:
+            raise
+        raise OSError(number, os.strerror(number) + _mend(number), str(path)) from error
+
+
+def _mend(number: int | None) -> str:
+    return ", make room and run again" if number in _FULL else ""
 
 
 def fsync_path(path: Path) -> None:
@@ -123,7 +140,7 @@ def exclusive_lock(path: Path, *, what: str) -> Iterator[None]:
     Raises `BusyError` if another process holds it, with its id where it has written one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("a+")
+    file = path.open("a+", encoding="utf-8")
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

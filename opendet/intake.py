@@ -67,7 +67,7 @@ def _listed_tasks(card: SourceCard, root: Path, listings: Path) -> Iterator[Task
         for number, chunk in enumerate(chunks(list_batch(card, batch, root))):
             name = ShardName(f"{batch.name}-{number:06d}", batch.name, batch.split)
             text = listing_text(chunk)
-            (listings / f"{name.name}.json").write_text(text)
+            (listings / f"{name.name}.json").write_text(text, "utf-8")
             yield Task(name, {"listing": listing_digest(card, batch, chunk, text, root)})
 
 

@@ -157,7 +157,7 @@ def _require_loop(build: "Build") -> None:
 
 def _metrics(build: "Build", stage: str) -> dict[str, Any]:
     path = build.folder / "metrics" / f"{stage}.json"
-    metrics: dict[str, Any] = json.loads(path.read_text())[stage]
+    metrics: dict[str, Any] = json.loads(path.read_text("utf-8"))[stage]
     return metrics
 
 

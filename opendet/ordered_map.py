@@ -13,7 +13,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 AHEAD = 2
-"""Items begun for each thread, so that no result has to wait long to be fetched."""
+"""Items begun for each worker, so that no result has to wait long to be fetched."""
 
 
 class OrderedMap(Protocol):

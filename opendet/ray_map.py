@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from opendet.ordered_map import OrderedMap, map_on_threads
+from opendet.ordered_map import AHEAD, OrderedMap, map_on_threads
 from opendet.ray_session import answer, ray_session
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+DIED = "a worker of Ray died"
 
 
 @contextmanager
@@ -40,10 +42,11 @@ def map_on_ray(function: Callable[[T], R], items: Sequence[T], *, workers: int) 
             _, running = ray.wait(running, num_returns=1)
         running.append(remote.remote(what, item))
         begun.append(running[-1])
-        while begun and begun[0] not in running:
-            yield answer(begun.popleft(), "a worker of Ray died")
+        # Behind a slow item no more than so many results wait in memory.
+        while begun and (begun[0] not in running or len(begun) > AHEAD * workers):
+            yield answer(begun.popleft(), DIED)
     while begun:
-        yield answer(begun.popleft(), "a worker of Ray died")
+        yield answer(begun.popleft(), DIED)
 
 
 def _on_one_thread(function: Callable[[T], R], item: T) -> R:

@@ -56,7 +56,7 @@ def _part_problems(folder: Path, part: PartCommit, owners: dict[str, str]) -> li
     commit = folder / f"{part.shard.name}.json"
     problems: list[Problem] = []
     try:
-        files = part_files(part)
+        files = part_files(folder, part)
         if read_commit(commit) != part:
             problems.append(Problem(commit, f"{commit} does not say what the manifest says"))
     except ValueError as error:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opendet.files import sha256_of
-from opendet.manifest import FileStamp, PartCommit, read_manifest
+from opendet.manifest import FileStamp, Manifest, PartCommit, read_manifest
 from opendet.ordered_map import map_on_threads
 from opendet.record import Record
 from opendet.sample import Sample
@@ -169,11 +169,13 @@ def check_file(path: Path, stamp: FileStamp) -> None:
     _check_sha256(path, stamp, sha256_of(path))
 
 
-def part_files(part: PartCommit) -> dict[str, FileStamp]:
-    """The files of a shard's part. Raises ValueError if there is anything but a tar and its idx."""
+def part_files(folder: Path, part: PartCommit) -> dict[str, FileStamp]:
+    """The files of a shard's part in a folder, by name. Raises ValueError, in one line that names
+    the folder, if there is anything but a tar and its idx."""
     expected = {f"{part.shard.name}.tar", f"{part.shard.name}.idx"}
     if set(part.files) != expected or not KEY.fullmatch(part.shard.name):
-        raise ValueError(f"{part.shard.name[:120]!r} is no part of packed shards: its files differ")
+        name = part.shard.name[:120]
+        raise ValueError(f"{folder}: {name!r} is no part of packed shards: its files differ")
     return part.files
 
 
@@ -181,8 +183,15 @@ def _parts(folder: Path, split: str | None) -> tuple[PartCommit, ...]:
     manifest = read_manifest(folder)
     parts = manifest.parts if split is None else manifest.of_split(split)
     if not parts:
-        raise ValueError(f"{folder} has no shard of the split {split!r}: see its manifest.json")
+        raise ValueError(f"{folder} has no shard of the split {split!r}: {_mend(manifest)}")
     return parts
+
+
+def _mend(manifest: Manifest) -> str:
+    there = ", ".join(dict.fromkeys(part.shard.split for part in manifest.parts))
+    if not there:
+        return "it has none at all: build the data again"
+    return f"it has {there}; ask for one of them, or give a batch of source.yaml this split"
 
 
 def _on_all_cores(function: Callable[[PartCommit], T], parts: Sequence[PartCommit]) -> Iterator[T]:
@@ -199,7 +208,7 @@ def _tried(folder: Path, kept: NoteStore, part: PartCommit) -> None:
 def _verified(folder: Path, kept: NoteStore | None, part: PartCommit) -> Shard:
     path = folder / f"{part.shard.name}.tar"
     index = path.with_suffix(".idx")
-    files = part_files(part)
+    files = part_files(folder, part)
     _check_size(path, files[path.name])
     check_file(index, files[index.name])
     entries = read_index(index)

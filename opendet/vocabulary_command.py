@@ -36,6 +36,8 @@ def write_names(
 
     if out.is_dir():
         raise ValueError(f"{out} is a folder: name the file to write")
+    if out.suffix != ".safetensors":
+        raise ValueError(f"--out {out} does not end in .safetensors: give it this ending")
     listed = names_in(names)
     opened = Build.open(build)
     cache = opened.work("text", "towers").root

@@ -138,7 +138,7 @@ class WorkFolder:
             for name in part.files:
                 (staging / name).parent.mkdir(exist_ok=True, parents=True)
                 link_or_copy(folder / name, staging / name)
-            (staging / f"{part.shard.name}.json").write_text(commit_text(part))
+            (staging / f"{part.shard.name}.json").write_text(commit_text(part), "utf-8")
 
     def _commit_path(self, shard: str, inputs: dict[str, str]) -> Path:
         digest = hashlib.sha256(canonical_json(inputs).encode()).hexdigest()[:16]
@@ -167,11 +167,12 @@ def _is_as_committed(path: Path, stamp: FileStamp, committed_ns: int) -> bool:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """A hard link where the file system allows one."""
+    """A hard link where the file system allows one, else a copy that is on the disk."""
     try:
         os.link(source, target)
     except OSError:  # another file system, or one without hard links
         shutil.copyfile(source, target)
+        fsync_path(target)
 
 
 def replace_folder(new: Path, target: Path) -> None:

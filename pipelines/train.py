@@ -25,7 +25,9 @@ def main(build: Build) -> None:
             shutil.copy(job.work_folder / "series.csv", folder)
             if build.config.train.signals:
                 shutil.copy(job.work_folder / "signals.parquet", folder)
-            metrics: dict[str, Any] = json.loads((job.work_folder / "metrics.json").read_text())
+            metrics: dict[str, Any] = json.loads(
+                (job.work_folder / "metrics.json").read_text("utf-8")
+            )
             return dict(metrics["train"])
 
         build.run_whole("train", fingerprint, inputs=inputs, make=make)

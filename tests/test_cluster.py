@@ -283,7 +283,8 @@ def test_nobody_listens(project: Path) -> None:
     code, said = run_stage(project, "caption", "--address", address)
     assert code == 1
     (line,) = said.splitlines()
-    assert line.startswith(f"no Ray job server answers at {address}")
+    assert line.startswith(f"no Ray job server answers at {address}: [Errno")
+    assert "or mend the address" in line
     assert time.monotonic() - began < 20
 
 

@@ -2,11 +2,18 @@
 
 import errno
 import os
-from collections.abc import Callable
+import re
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
 
 from opendet import files
 from opendet.files import errors_name, exchange, fsync_path, write_durably
@@ -61,11 +68,50 @@ def test_half_a_commit_record_is_swept(tmp_path: Path) -> None:
     assert [path.name for path in commits.iterdir()] == ["b-000000-0a.json"]
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
-def test_an_error_of_the_disk_names_what_was_written(number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "mend"),
+    [(errno.ENOSPC, ", make room and run again"), (errno.EIO, ""), (errno.EROFS, "")],
+)
+@pytest.mark.parametrize("kind", [OSError, SafetensorError], ids=["python", "rust"])
+def test_an_error_of_the_disk_names_what_was_written(
+    number: int, mend: str, kind: type[Exception]
+) -> None:
+    said = os.strerror(number)
+    error = OSError(number, said) if kind is OSError else kind(f"I/O: {said} (os error {number})")
     with pytest.raises(OSError, match="/a/b") as raised, errors_name(Path("/a/b")):
-        raise OSError(number, os.strerror(number))
-    assert str(raised.value) == f"[Errno {number}] {os.strerror(number)}: '/a/b'"
+        raise error
+    assert str(raised.value) == f"[Errno {number}] {said}{mend}: '/a/b'"
+    assert raised.value.errno == number
+
+
+@pytest.fixture
+def eight_bytes() -> Iterator[None]:
+    """More no file of this process may have."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("eight_bytes")
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: save_file({"a": np.zeros(9)}, path),
+        lambda path: Tokenizer(BPE()).save(str(path)),
+    ],
+    ids=["safetensors", "tokenizers"],
+)
+def test_what_is_written_in_rust_says_so_too(tmp_path: Path, write: Callable[[Path], None]) -> None:
+    with pytest.raises(OSError, match="/a/b") as raised, errors_name(Path("/a/b")):
+        write(tmp_path / "x")
+    assert raised.value.errno == errno.EFBIG
+
+
+@pytest.mark.parametrize("said", ["header too large", "No such file or directory (os error 2)"])
+def test_an_error_that_is_not_of_the_disk_stays_what_it_is(said: str) -> None:
+    with pytest.raises(SafetensorError, match=re.escape(said)), errors_name(Path("/a/b")):
+        raise SafetensorError(said)
 
 
 @pytest.mark.parametrize(

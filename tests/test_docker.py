@@ -91,6 +91,7 @@ def test_it_runs_as_nobody_of_importance(file: str) -> None:
     assert users == ["opendet"]
     [made] = [step.text for step in told if "useradd" in step.text]
     assert "--uid 1000" in made
+    assert "--shell /usr/sbin/nologin" in made
     after = told[[step.word for step in told].index("USER") :]
     assert not any(step.word in ("RUN", "COPY") for step in after), "all is in place before"
     assert "chmod 777" not in " ".join(step.text for step in told)

@@ -170,6 +170,20 @@ def test_all_nodes_see_one_folder_that_all_may_write(cluster: RayCluster) -> Non
     assert policy["spec"]["policyTypes"] == ["Ingress"]
 
 
+def test_the_network_policy_lets_in_the_namespace_and_the_operator_alone() -> None:
+    _, policy = manifests("kuberay-base.yaml")
+    assert policy["kind"] == "NetworkPolicy"
+    operator = {"matchLabels": {"app.kubernetes.io/name": "kuberay-operator"}}
+    assert policy["spec"]["ingress"] == [
+        {
+            "from": [
+                {"podSelector": {}},  # without a namespace: this one
+                {"namespaceSelector": {}, "podSelector": operator},
+            ]
+        }
+    ]
+
+
 def test_workers_ask_for_as_much_as_they_get(cluster: RayCluster) -> None:
     """Ray counts by the limits, Kubernetes places by the requests."""
     for pod in pods(cluster.spec):

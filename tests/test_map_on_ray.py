@@ -1,6 +1,7 @@
 """The ordered map over Ray: the same results as in this process, deaths and errors."""
 
 import os
+import time
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from opendet.curate.prototypes import PrototypesConfig, clusters_of
 from opendet.curate.vector_file import VectorFile
+from opendet.ordered_map import AHEAD
 from opendet.ray_map import ordered_map
 
 pytestmark = pytest.mark.slow
@@ -41,6 +43,19 @@ def test_any_number_of_workers_gives_the_same_bytes(
         assert [one.centre.tobytes() for one in other.fine] == [
             one.centre.tobytes() for one in found[0].fine
         ]
+
+
+def noted(folder: Path, item: int) -> int:
+    (folder / str(item)).touch()
+    if item == 0:
+        time.sleep(3)
+    return item
+
+
+def test_behind_a_slow_item_few_results_wait(tmp_path: Path) -> None:
+    with ordered_map(2) as each:
+        assert next(each(partial(noted, tmp_path), range(50))) == 0
+    assert len(list(tmp_path.iterdir())) <= AHEAD * 2 + 2
 
 
 def test_a_worker_that_dies_is_replaced_and_an_error_comes_through(tmp_path: Path) -> None:

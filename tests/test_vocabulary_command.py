@@ -44,8 +44,15 @@ def test_a_folder_is_no_place_for_it(project: Path, tmp_path: Path) -> None:
 def test_a_build_without_a_clip(tmp_path: Path) -> None:
     root = make_project(tmp_path / "project", COCO)
     with chdir(root), pytest.raises(ValueError, match="build the stage `clip` first"):
-        write_names("cat", Path("out"))
-    assert not (root / "out").exists()
+        write_names("cat", Path("out.safetensors"))
+    assert not (root / "out.safetensors").exists()
+
+
+def test_no_file_of_another_kind_is_replaced(project: Path) -> None:
+    before = (project / "params.yaml").read_bytes()
+    with chdir(project), pytest.raises(ValueError, match=r"params\.yaml does not end in \.safete"):
+        write_names("cat,dog", Path("params.yaml"))
+    assert (project / "params.yaml").read_bytes() == before
 
 
 def test_lists_come_in_several_forms(tmp_path: Path) -> None:

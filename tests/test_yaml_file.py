@@ -13,6 +13,8 @@ from opendet.yaml_file import read_yaml
         ("a: 1\nb: 2\na: 3\n", "the key a comes twice, in lines 1 and 3"),
         ("list:\n  - {a: 1, a: 2}\n", "the key a comes twice, in lines 2 and 2"),
         ("a: ][", "is not YAML"),
+        (f"a: {'9' * 5000}", "has a value that cannot be read: Exceeds the limit"),
+        ("a: 2001-13-01", "has a value that cannot be read: month must be"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_file(tmp_path: Path, text: str, says: str) -> None:

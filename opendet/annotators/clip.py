@@ -80,11 +80,11 @@ class Clip:
         import open_clip
 
         address = _address_of(model, pretrained)
-        with _one_line(model):
+        with _one_line(model), _nobody_is_asked():
             network, _, preprocess = open_clip.create_model_and_transforms(
                 address, pretrained=pretrained or None, device=device, require_pretrained=True
             )
-            tokenizer = open_clip.get_tokenizer(address)
+            tokenizer = _tokenizer_of(address)
             return cls(network, preprocess, tokenizer, name=_name_of(address))
 
     def encode_images(self, images: Sequence[Image.Image], *, batch: int = 32) -> Vectors:
@@ -165,6 +165,32 @@ def _address_of(model: str, pretrained: str) -> str:
             f"one of {', '.join(tags) or 'no published tags'}"
         )
     return model
+
+
+def _tokenizer_of(address: str) -> Any:
+    """open_clip's. One of transformers runs no code, whatever the model's own configuration says:
+    its `tokenizer_kwargs` may hold `trust_remote_code`."""
+    import open_clip
+
+    config = open_clip.get_model_config(address)
+    text = None if config is None else config.get("text_cfg")
+    of_open_clip = config is None or (text is not None and not text.get("hf_tokenizer_name"))
+    guarded = {} if of_open_clip else {"trust_remote_code": False}
+    return open_clip.get_tokenizer(address, **guarded)
+
+
+@contextmanager
+def _nobody_is_asked() -> Iterator[None]:
+    """open_clip does not tell transformers whether a text tower's code may run, which would ask on
+    the terminal. Given no time to answer it refuses."""
+    from transformers import dynamic_module_utils
+
+    before = dynamic_module_utils.TIME_OUT_REMOTE_CODE
+    dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
+    try:
+        yield
+    finally:
+        dynamic_module_utils.TIME_OUT_REMOTE_CODE = before
 
 
 @contextmanager

@@ -81,14 +81,16 @@ class Memory:
         if self.place.counts is not None:
             self.place.counts.mkdir(parents=True, exist_ok=True)
             growing = self.place.counts / f"{self._name}.growing"
-            growing.write_text(json.dumps({"asked": self.asked, "remembered": self.remembered}))
+            growing.write_text(
+                json.dumps({"asked": self.asked, "remembered": self.remembered}), "utf-8"
+            )
             growing.replace(self.place.counts / f"{self._name}.json")
 
 
 def counted(counts: Path) -> dict[str, int]:
     """How often the processes that count in this folder asked a model, and did not have to; empty
     where none of them had a model."""
-    told = [json.loads(path.read_text()) for path in sorted(counts.glob("*.json"))]
+    told = [json.loads(path.read_text("utf-8")) for path in sorted(counts.glob("*.json"))]
     return (
         {what: sum(one[what] for one in told) for what in ("asked", "remembered")} if told else {}
     )

@@ -48,7 +48,7 @@ from opendet.bench.localisation import localisation
 from opendet.bench.machine import machine
 from opendet.bench.self_training import self_training
 from opendet.bench.whole_model import whole_model
-from opendet.console import dress_logging, exit_code_of, interrupt_on_sigterm
+from opendet.console import dress_logging, exit_code_of, interrupt_on_sigterm, minutes
 
 BENCHES: dict[str, Bench] = {
     "tier1-exact": tier1_exact.measure,
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--device", default="cpu", choices=("cpu", "cuda"), help="what to measure on"
     )
     parser.add_argument(
-        "--budget-minutes", type=float, default=inf, help="no unit of work begins after so long"
+        "--budget-minutes", type=minutes, default=inf, help="no unit of work begins after so long"
     )
     parser.add_argument("--work", type=Path, default=Path(".opendet/bench"), help="kept units")
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="where the record lies")
@@ -121,6 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     if asked.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: torch sees no GPU here; leave it out for the CPU")
+    if asked.runs is not None and not asked.runs.is_dir():
+        raise ValueError(f"--runs {asked.runs}: there is no such folder")
     deadline = time.monotonic() + 60 * asked.budget_minutes
     for name in chosen(asked.names or list(BENCHES)):
         results = (asked.runs or asked.docs / "runs") / name if name in LONG else None

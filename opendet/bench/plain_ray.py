@@ -67,12 +67,10 @@ def build(pictures: Path, out: Path, *, shard_samples: int, handing_on: bool) ->
 def _check(pictures: Path, handing_on: bool, rows: Rows) -> Rows:
     contents = [(pictures / name).read_bytes() for name in rows["file"]]
     records = [_record(name, content) for name, content in zip(rows["file"], contents, strict=True)]
-    pixels = {"pixels": np.stack([np.asarray(decode_upright(one)) for one in contents])}
-    return {
-        "record": _objects(records),
-        "content": _objects(contents),
-        **(pixels if handing_on else {}),
-    }
+    checked = {"record": _objects(records), "content": _objects(contents)}
+    if handing_on:
+        checked["pixels"] = np.stack([np.asarray(decode_upright(one)) for one in contents])
+    return checked
 
 
 def _say(say: Callable[[Record, Image], Record], rows: Rows) -> Rows:

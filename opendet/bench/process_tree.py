@@ -1,10 +1,11 @@
-"""What a command costs with all processes that it begins, and a process's own peak of memory."""
+"""A command with all processes that it begins: what they cost, and the end of them all. A process's
+own peak of memory."""
 
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -44,8 +45,8 @@ def watch(
 ) -> Watched:
     """Run a command in a folder, look at its processes meanwhile, and wait until all have ended.
 
-    What it says goes to the file `said` there. Its process group is killed when `kill_when`, asked
-    at each look, says so. A daemon's worker is no child that anybody waits for, so that the kernel
+    What it says goes to the file `said` there. All are killed when `kill_when`, asked at each look,
+    says so. A daemon's worker is no child that anybody waits for, so that the kernel
     adds its time to nobody's: hence the looks.
     """
     looks: list[tuple[float, float]] = []
@@ -63,7 +64,7 @@ def watch(
             _look(process.pid, seen)
             looks.append((time.monotonic(), sum(seen.values())))
             if kill_when():
-                os.killpg(process.pid, signal.SIGKILL)
+                kill_tree(process.pid)
                 process.wait()
             time.sleep(LOOK_EVERY_SECONDS)
     ended = time.monotonic()
@@ -73,17 +74,37 @@ def watch(
     return Watched(code, ended, looks)
 
 
+def kill_tree(root: int) -> None:
+    """SIGKILL for a process, for its session and for all that they began: Ray's daemons and its
+    workers have process groups of their own, and end some seconds after a driver that was killed.
+    """
+    for pid, _ in _family(root, {}):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:  # it has ended meanwhile
+            continue
+
+
 def _look(root: int, seen: dict[tuple[int, int], float]) -> bool:
     """Note the CPU seconds of all that the root's session and its descendants are, by process id
     and time of birth; whether any is left."""
+    now = _family(root, seen)
+    seen.update(now)
+    return bool(now)
+
+
+def _family(root: int, seen: Container[tuple[int, int]]) -> dict[tuple[int, int], float]:
+    """The root, its session, those that were `seen` before, and all their descendants: by process
+    id and time of birth the CPU seconds of each that runs."""
     running = {one.pid: one for one in _processes()}
-    ours = {pid for pid, born in seen if pid in running and running[pid].born == born}
-    ours |= {pid for pid, one in running.items() if one.session == root}
+    ours = {
+        pid
+        for pid, one in running.items()
+        if pid == root or one.session == root or (pid, one.born) in seen
+    }
     while new := {pid for pid, one in running.items() if one.parent in ours} - ours:
         ours |= new
-    for pid in ours:
-        seen[pid, running[pid].born] = running[pid].cpu
-    return bool(ours)
+    return {(pid, running[pid].born): running[pid].cpu for pid in ours}
 
 
 class _Process(NamedTuple):

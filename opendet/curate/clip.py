@@ -47,7 +47,7 @@ class ClipConfig(Section):
     """Side of the trained model's input in pixels."""
     tower: str = "test_resnet"
     """timm's name of the trained model's picture tower."""
-    width: int = Field(default=64, multiple_of=16)
+    width: int = Field(default=64, ge=16, le=4096, multiple_of=16)
     """Of the trained model's common space and of its text tower."""
     text_layers: int = Field(default=2, ge=1)
     """Of the trained model's text tower."""

@@ -96,7 +96,7 @@ def _judged(rounds: Rounds, config: LabelValueConfig) -> LabelValue:
 def _read(record: Path) -> Round:
     signals = record.with_suffix(".parquet")
     try:
-        told = json.loads(record.read_text())
+        told = json.loads(record.read_text("utf-8"))
         sha256, before = told["sha256"], told["before"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{record} is damaged: bring it back, or remove its round") from error

@@ -135,6 +135,8 @@ def read_pool(folder: Path) -> Pool:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}: name a pool's, or build prototypes first")
     try:
         vectors = load_file(folder / "pool.safetensors")
         told = pq.read_table(folder / "pool.parquet").to_pylist()

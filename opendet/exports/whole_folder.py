@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from opendet.files import fsync_path, require_folder_place
+from opendet.files import errors_name, fsync_path, require_folder_place
 
 
 def require_unused(folder: Path) -> None:
@@ -29,7 +29,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
     try:
         folder.chmod(0o755)
-        yield folder
+        with errors_name(target):
+            yield folder
         os.sync()  # one call for what may be a million files
         folder.replace(place)
     except BaseException:

@@ -4,6 +4,7 @@ Ends with 1 where a bar is missed, nothing could be measured, or the time was up
 """
 
 import argparse
+import logging
 import sys
 import tempfile
 import time
@@ -15,10 +16,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from opendet.console import FAILED, dress_logging, exit_code_of, interrupt_on_sigterm
+from opendet.console import FAILED, dress_logging, exit_code_of, interrupt_on_sigterm, minutes
 from opendet.faults.record import HOLDS, Row, record
-from opendet.faults.rows import Effort, Fault
+from opendet.faults.rows import Effort, Fault, Shown
 from opendet.faults.table import FAULTS
+
+log = logging.getLogger(__name__)
 
 PLAIN_WIDTH = 160  # Columns where the output is no terminal.
 SHORT = 0.1
@@ -28,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m opendet.faults", description=__doc__)
     parser.add_argument("numbers", nargs="*", help="such as R1 R7b; default: all")
     parser.add_argument("--short", action="store_true", help="a tenth of the tries")
-    parser.add_argument("--budget-minutes", type=float, default=inf, help="no try begins later")
+    parser.add_argument("--budget-minutes", type=minutes, default=inf, help="no try begins later")
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="where the record lies")
     asked = parser.parse_args(arguments)
     deadline = time.monotonic() + 60 * asked.budget_minutes
@@ -37,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for fault in chosen(asked.numbers):
         rows.append(shown_row(fault, share, deadline))
         show(rows[-1:])
-        record(asked.docs, rows[-1], share=share)
+        record(asked.docs, rows[-1])
     show(rows)
     return 0 if all(row.verdict == HOLDS for row in rows) else FAILED
 
@@ -54,9 +57,14 @@ def chosen(numbers: Sequence[str]) -> list[Fault]:
 def shown_row(fault: Fault, share: float, deadline: float) -> Row:
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="opendet-faults-") as folder:
-        shown = fault.show(Effort(Path(folder).resolve(), share, deadline))
+        try:
+            shown = fault.show(Effort(Path(folder).resolve(), share, deadline))
+        except Exception as error:
+            log.exception("%s broke", fault.number)
+            told = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            shown = Shown(1, 0, "the row itself broke", problems=(told,))
     ended = time.monotonic()
-    return Row(fault, shown, round(ended - begin, 1), cut=ended >= deadline)
+    return Row(fault, shown, round(ended - begin, 1), share, cut=ended >= deadline)
 
 
 def show(rows: Sequence[Row]) -> None:

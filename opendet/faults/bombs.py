@@ -26,7 +26,7 @@ from PIL import Image
 from opendet.sources import images
 read = getattr(images, sys.argv[3])
 warm = io.BytesIO()
-Image.new("L", (64, 64)).save(warm, sys.argv[2])
+Image.new("RGB", (64, 64)).save(warm, sys.argv[2])
 read(warm.getvalue())
 content = open(sys.argv[1], "rb").read()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -59,9 +59,10 @@ def bombs(effort: Effort) -> Shown:
 
 
 def write_bomb(path: Path, kind: str, side: int) -> Path:
-    """A file of one colour, `side` pixels wide and high."""
+    """A file of one colour, `side` pixels wide and high. Decoded it takes far more than is allowed:
+    4 bytes a pixel of RGB; of the largest, which are to be made in bounded memory, one."""
     file = io.BytesIO()
-    image = Image.new("1" if kind == "PNG" else "L", (side, side))
+    image = Image.new("1" if kind == "PNG" and side > 9_000 else "RGB", (side, side))
     image.save(file, kind, method=0, compress_level=1, quality=1)
     path.write_bytes(file.getvalue())
     return path

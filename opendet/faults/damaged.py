@@ -6,6 +6,7 @@ import tarfile
 from collections import Counter
 from pathlib import Path
 
+from opendet.faults.refusals import wrong_of
 from opendet.faults.rows import Effort, Shown, Tally
 from opendet.faults.toy_shards import write_toy_shards
 from opendet.shard_check import verify_shards
@@ -82,7 +83,7 @@ def reader_notices(folder: Path) -> bool:
         for index in range(len(shards)):
             shards.sample(index)
     except ValueError as error:
-        return "\n" not in str(error)
+        return not wrong_of(error, folder)
     return False
 
 

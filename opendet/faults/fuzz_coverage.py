@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from opendet.faults.refusals import wrong_of
 from opendet.faults.rows import Effort
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ class Once:
         try:
             self.target.read(self.folder)
         except ValueError as error:
-            if len(str(error).splitlines()) != 1:
-                raise RuntimeError(f"it said {str(error)!r}") from error
+            if problem := wrong_of(error, name, self.folder):
+                raise RuntimeError(problem) from error
         finally:
             (self.folder / name).write_bytes(self.target.files[name])
 

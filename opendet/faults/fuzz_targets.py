@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,9 +11,8 @@ from opendet.curate.source import SourceChecker, SourceConfig
 from opendet.faults.annotation_seeds import Seed, pictures, seeds
 from opendet.faults.killed import bytes_of
 from opendet.faults.mutations import mutated, mutated_header, mutated_json
-from opendet.faults.toy_shards import toy_sample, write_toy_shards
+from opendet.faults.toy_shards import toy_sample, vouch, write_toy_shards
 from opendet.inspect.collection import Trouble, open_collection
-from opendet.manifest import FileStamp, read_manifest, write_manifest
 from opendet.schema import read_records, write_records
 from opendet.shard_check import verify_shards
 from opendet.shard_reader import read_index, read_shard
@@ -50,7 +49,7 @@ class Target:
     files: Mapping[str, bytes]
     """Path -> content; one of them is damaged."""
     read: Callable[[Path], object]
-    """Reads the folder. May raise ValueError, in one line, and nothing else."""
+    """Reads the folder. May raise ValueError, in one line that names the file, nothing else."""
     beside: Mapping[str, bytes]
     """What it needs and is never damaged."""
 
@@ -104,13 +103,7 @@ def _read_set(folder: Path) -> None:
 
 
 def _read_vouched(folder: Path) -> None:
-    """As if whoever made the manifest had meant it: hashes are right, and content is not."""
-    manifest = read_manifest(folder)
-    parts = tuple(
-        replace(part, files={name: FileStamp.of(folder / name) for name in part.files})
-        for part in manifest.parts
-    )
-    write_manifest(folder, replace(manifest, parts=parts))
+    vouch(folder)
     _read_set(folder)
 
 

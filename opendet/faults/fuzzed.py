@@ -18,6 +18,7 @@ from types import FrameType
 
 from opendet.faults.fuzz_coverage import WITHOUT, by_coverage
 from opendet.faults.fuzz_targets import Target, targets
+from opendet.faults.refusals import wrong_of
 from opendet.faults.rows import Effort, Shown, Tally
 
 EACH = 1500
@@ -84,7 +85,7 @@ def fuzz(target: Target, folder: Path, numbers: range, tell: Connection | None =
         name, content = target.damaged(number)
         (folder / name).write_bytes(content)
         begin = time.perf_counter()
-        problem, said = _read(target, folder)
+        problem, said = _read(target, folder, name)
         slowest = max(slowest, time.perf_counter() - begin)
         refused += said
         if problem:
@@ -95,14 +96,14 @@ def fuzz(target: Target, folder: Path, numbers: range, tell: Connection | None =
     return Fuzzed(target.name, len(numbers), grown, slowest, refused, tuple(problems))
 
 
-def _read(target: Target, folder: Path) -> tuple[str, bool]:
+def _read(target: Target, folder: Path, name: str) -> tuple[str, bool]:
     """What was wrong, empty where nothing was; and whether the file was refused."""
     signal.signal(signal.SIGALRM, _hung)
     signal.setitimer(signal.ITIMER_REAL, LONGEST)
     try:
         target.read(folder)
     except ValueError as error:
-        return ("" if len(str(error).splitlines()) == 1 else f"said {str(error)!r}"), True
+        return wrong_of(error, name, folder), True
     except _HungError:
         return f"took over {LONGEST:g} s", False
     except BaseException as error:  # whatever else comes is what this looks for

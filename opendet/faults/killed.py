@@ -1,22 +1,25 @@
 """Builds that are killed at random, and worker by worker."""
 
-import os
 import random
 import shutil
-import signal
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from opendet.bench.process_tree import kill_tree
 from opendet.faults.peer_kills import killed_peer
 from opendet.faults.rows import Effort, Shown, Tally
 from opendet.faults.toy_build import ONCE, SHARD_SAMPLES, SHARDS, Settings, build, command
 
 HERE = Settings()
 LOCAL, ON_RAY = Settings(seconds=0.03), Settings(actors=2, seconds=0.2)
+MANY_SHORT = Settings(actors=2, seconds=0.05, shards=60)
+"""Of shards that take less time than passes between two kills of a worker."""
+KILL_SECONDS = 0.5
+"""Between two of them."""
 RAY_EACH = 10
 """One build of so many runs on Ray, which takes seconds to begin."""
 PEER_TRIES = {"ShardWriter": 20, "Ray Data": 4, "Ray Data with its checkpoint": 4}
@@ -30,6 +33,7 @@ def random_kills(effort: Effort) -> Shown:
     for one in effort.two_at_once(200, partial(_killed_build, effort.folder, wanted)):
         kills, again, most = kills + one.kills, again + one.again, most + one.in_flight
         tally.add(one.problem)
+    tally.require(kills, tally.tries, "kills")
     peers = "; ".join(killed_peer(effort, kind, tries) for kind, tries in PEER_TRIES.items())
     return tally.shown(
         f"{kills} kills; {again} samples seen again, at most {most} were in flight; one build of "
@@ -39,27 +43,27 @@ def random_kills(effort: Effort) -> Shown:
 
 
 def worker_kills(effort: Effort) -> Shown:
-    """Kill a random worker of a build on Ray every half second."""
+    """Kill a random worker of a build on Ray every half second, until so many were killed."""
     import psutil
 
-    wanted = undisturbed(effort.folder)
+    wanted = undisturbed(effort.folder, replace(MANY_SHORT, actors=0, seconds=0))
     tally, kills, rng = Tally(), 0, random.Random(0)
-    budget = max(4, round(100 * effort.share))
-    for number in effort.tries(50, least=1):
+    budget = max(10, round(100 * effort.share))
+    for number in effort.tries(50, least=budget):
         if kills >= budget:
             break
         folder = effort.folder / str(number)
         folder.mkdir()
-        process = _start(folder, Settings(actors=2, seconds=0.4))
+        process = _start(folder, MANY_SHORT)
         parent = psutil.Process(process.pid)
         while process.poll() is None:
-            time.sleep(0.5)
+            time.sleep(KILL_SECONDS)
             workers = _workers_of(parent)
             if workers and kills < budget:
-                rng.choice(workers).kill()
-                kills += 1
+                kills += _killed(rng.choice(workers))
         tally.add(_after_workers(process.returncode, folder, wanted))
         shutil.rmtree(folder)
+    tally.require(kills, budget, "workers killed")
     return tally.shown(f"{kills} workers killed in {tally.tries} builds")
 
 
@@ -87,7 +91,7 @@ def leftovers(folder: Path) -> list[Path]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Killed:
+class _Disturbed:
     """A build that was killed and begun again until it ended."""
 
     kills: int
@@ -98,7 +102,7 @@ class _Killed:
     problem: str
 
 
-def _killed_build(place: Path, wanted: dict[str, bytes], number: int) -> _Killed:
+def _killed_build(place: Path, wanted: dict[str, bytes], number: int) -> _Disturbed:
     rng, folder = random.Random(number), place / str(number)
     on_ray = number % RAY_EACH == 0
     kills = _until_done(folder, ON_RAY if on_ray else LOCAL, rng)
@@ -109,7 +113,7 @@ def _killed_build(place: Path, wanted: dict[str, bytes], number: int) -> _Killed
     if again > in_flight * ONCE // (SHARDS * SHARD_SAMPLES):
         problem = f"try {number}: {again} samples redone, {in_flight} were in flight"
     shutil.rmtree(folder)
-    return _Killed(kills, again, in_flight, problem)
+    return _Disturbed(kills, again, in_flight, problem)
 
 
 def _until_done(folder: Path, settings: Settings, rng: random.Random) -> int:
@@ -118,12 +122,12 @@ def _until_done(folder: Path, settings: Settings, rng: random.Random) -> int:
     kills, longest = 0, 6.0 if settings.actors else 1.2
     while True:
         process = _start(folder, settings)
-        while process.poll() is None and not _has_begun(folder, process.pid):
+        while process.poll() is None and not has_begun(folder, process.pid):
             time.sleep(0.005)  # while it imports, nothing can be lost
         try:
             code = process.wait(timeout=rng.uniform(0, longest))
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            kill_tree(process.pid)
             process.wait()
             kills, longest = kills + 1, longest * 1.1
             continue
@@ -131,7 +135,7 @@ def _until_done(folder: Path, settings: Settings, rng: random.Random) -> int:
         return kills
 
 
-def _has_begun(folder: Path, pid: int) -> bool:
+def has_begun(folder: Path, pid: int) -> bool:
     """Whether the process holds the folder's lock, in which it writes its number."""
     lock = folder / "lock"
     return lock.exists() and lock.read_text() == str(pid)
@@ -161,6 +165,17 @@ def _workers_of(process: Any) -> list[Any]:
     except psutil.NoSuchProcess:
         return []
     return [child for child in children if "ShardActor" in _title(child)]
+
+
+def _killed(process: Any) -> bool:
+    """Whether it was there to be killed."""
+    import psutil
+
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        return False
+    return True
 
 
 def _title(process: Any) -> str:

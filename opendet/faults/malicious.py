@@ -51,8 +51,9 @@ def all_attacks() -> list[Attack]:
     from opendet.faults.malicious_models import MODELS
     from opendet.faults.malicious_shards import SHARDS
     from opendet.faults.malicious_texts import TEXTS
+    from opendet.faults.malicious_valid import VALID
 
-    return [*SHARDS, *FILES, *TEXTS, *MODELS]
+    return [*SHARDS, *FILES, *TEXTS, *MODELS, *VALID]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

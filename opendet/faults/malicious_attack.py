@@ -1,4 +1,4 @@
-"""What an attack is, and how it is told that a reader refused it."""
+"""What an attack is, and what fires."""
 
 import pickle
 from collections.abc import Callable
@@ -28,14 +28,3 @@ class Fires:
 def pickled(canary: Path) -> bytes:
     """A pickle that makes the canary when it is read; protocol 2, as all readers know it."""
     return pickle.dumps({"weights": Fires(canary)}, protocol=2)
-
-
-def refused(read: Callable[[], object]) -> str:
-    """What was wrong with how a reader refused something; empty where it said so in one line."""
-    try:
-        read()
-    except ValueError as error:
-        return "" if len(str(error).splitlines()) == 1 else f"it said {str(error)[:200]!r}"
-    except Exception as error:  # a crash is what this looks for
-        return f"{type(error).__name__}: {error}"[:200]
-    return "it was taken"

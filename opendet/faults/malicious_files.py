@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from opendet.config import load_config
 from opendet.evaluation.class_vectors import read_class_vectors
-from opendet.faults.malicious_attack import Attack, Fires, pickled, refused
+from opendet.faults.malicious_attack import Attack, Fires, pickled
+from opendet.faults.refusals import refused
 from opendet.inspect.collection import open_collection
 from opendet.pools.vectors import read_vector_file
 from opendet.schema import read_records
@@ -42,7 +43,7 @@ def _yaml(read: Callable[[Path], object], tag: str, folder: Path, canary: Path) 
     path = folder / "a.yaml"
     path.write_text(tag.replace("CANARY", str(canary)) + "\n")
     with chdir(folder):
-        return refused(partial(read, path))
+        return refused(partial(read, path), path)
 
 
 def _laughs(folder: Path, _: Path) -> str:
@@ -51,13 +52,13 @@ def _laughs(folder: Path, _: Path) -> str:
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
     path = folder / "a.yaml"
     path.write_text("\n".join([*lines, "run: *a11", "source: {max_pixels: *a11}"]))
-    return refused(partial(load_config, path))
+    return refused(partial(load_config, path), path)
 
 
 def _xml(text: str, folder: Path, _: Path) -> str:
     path = folder / "0.xml"
     path.write_text(text)
-    return refused(partial(read_voc, path))
+    return refused(partial(read_voc, path), path.name)
 
 
 _ENTITY = (
@@ -71,14 +72,14 @@ _LAUGHS = f'<!DOCTYPE a [<!ENTITY e0 "ha">{_GROWING}]><annotation>&e11;</annotat
 def _pickle(read: Callable[[Path], object], name: str, folder: Path, canary: Path) -> str:
     path = folder / name
     path.write_bytes(pickled(canary))
-    return refused(partial(read, path))
+    return refused(partial(read, path), path)
 
 
 def _objects(read: Callable[[Path], object], folder: Path, canary: Path) -> str:
     """A NumPy file of objects, which is a pickle inside."""
     path = folder / "a.npy"
     np.save(path, np.array([Fires(canary)], dtype=object), allow_pickle=True)
-    return refused(partial(read, path))
+    return refused(partial(read, path), path)
 
 
 def _parquet(read: Callable[[Path], object], folder: Path, canary: Path) -> str:
@@ -91,14 +92,14 @@ def _parquet(read: Callable[[Path], object], folder: Path, canary: Path) -> str:
     metadata = {b"opendet.record_version": b"2", b"pandas": pickled(canary)}
     path = folder / "a.parquet"
     pq.write_table(pa.table([["a"]], schema=pa.schema([field], metadata=metadata)), path)
-    return refused(partial(read, path))
+    return refused(partial(read, path), path)
 
 
 def _looked(path: Path) -> None:
     """Raises ValueError where the inspector tells of something that is not whole."""
     collection = open_collection(path)
     found = [one for piece in collection.pieces for one in collection.records(piece)]
-    raise ValueError(f"{len(found)} things found")
+    raise ValueError(f"{path}: {len(found)} things found")
 
 
 def _grit(path: Path) -> object:
@@ -106,7 +107,7 @@ def _grit(path: Path) -> object:
 
 
 def _image(content: bytes, _: Path, canary: Path) -> str:
-    """What Pillow would hand to another program."""
+    """What Pillow would hand to another program. The reader gets bytes, and knows no file."""
     return refused(partial(inspect_image, content.replace(b"CANARY", bytes(canary))))
 
 

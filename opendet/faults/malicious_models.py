@@ -6,7 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from opendet.faults.malicious_attack import Attack, Fires, pickled, refused
+from opendet.faults.malicious_attack import Attack, Fires, pickled
+from opendet.faults.refusals import refused
 
 KINDS = (
     "evil",
@@ -26,7 +27,7 @@ _CLASSES = (
     *("AutoModelForZeroShotObjectDetection", "AutoModelForObjectDetection", "AutoModelForCausalLM"),
     *("AutoTokenizer", "AutoProcessor", "AutoImageProcessor", "AutoModelForMaskGeneration"),
 )
-_CODE = """
+CODE = """
 open(CANARY, "w")
 from transformers import PretrainedConfig, PreTrainedModel
 class Evil(PretrainedConfig):
@@ -50,7 +51,7 @@ def _folder(kind: str, folder: Path, canary: Path) -> Path:
         ("processor_config.json", told),
     ):
         (folder / name).write_text(json.dumps(content))
-    (folder / "evil.py").write_text(_CODE.replace("CANARY", repr(str(canary))))
+    (folder / "evil.py").write_text(CODE.replace("CANARY", repr(str(canary))))
     for name in ("pytorch_model.bin", "model.bin", "open_clip_pytorch_model.bin"):
         torch.save({"weights": Fires(canary)}, folder / name)
     (folder / "model.safetensors").write_bytes(pickled(canary))
@@ -78,7 +79,8 @@ def _closed_set(model: str) -> object:
 def _boxes_in_text(model: str) -> object:
     from opendet.annotators.box_speaker import BoxSpeaker, BoxSpeakerConfig
 
-    return BoxSpeaker(BoxSpeakerConfig(model=model))
+    # a dialect that any family may speak
+    return BoxSpeaker(BoxSpeakerConfig(model=model, dialect="qwen2"))
 
 
 def _concepts(model: str) -> object:
@@ -134,7 +136,7 @@ def _own(model: str) -> object:
     return OpenDet.from_pretrained(model)
 
 
-_LOADERS: dict[str, Callable[[str], object]] = {
+LOADERS: dict[str, Callable[[str], object]] = {
     "a captioner": _vision_language,
     "a zero-shot detector": _zero_shot,
     "a detector of fixed classes": _closed_set,
@@ -154,7 +156,7 @@ def _every_kind(load: Callable[[str], object], folder: Path, canary: Path) -> st
     for kind in KINDS:
         place = folder / kind
         place.mkdir()
-        problem = refused(partial(load, str(_folder(kind, place, canary))))
+        problem = refused(partial(load, str(_folder(kind, place, canary))), place)
         if problem or canary.exists():
             return f"a {kind}: {problem}"
     return ""
@@ -175,13 +177,13 @@ def _checkpoint(folder: Path, canary: Path) -> str:
     for record in folder.rglob("*.json"):
         text = record.read_text().replace(before.sha256, after.sha256)
         record.write_text(text.replace(f'"bytes": {before.bytes}', f'"bytes": {after.bytes}'))
-    return refused(partial(checkpoint.load_latest, folder))
+    return refused(partial(checkpoint.load_latest, folder), folder)
 
 
 def _file(load: Callable[[Path], object], name: str, folder: Path, canary: Path) -> str:
     path = folder / name
     path.write_bytes(pickled(canary))
-    return refused(partial(load, path))
+    return refused(partial(load, path), path.name, folder)
 
 
 def _onnx(path: Path) -> object:
@@ -204,7 +206,7 @@ def _pool(path: Path) -> object:
 
 
 MODELS = (
-    *(Attack(f"code for {name}", partial(_every_kind, load)) for name, load in _LOADERS.items()),
+    *(Attack(f"code for {name}", partial(_every_kind, load)) for name, load in LOADERS.items()),
     Attack("a pickle for a checkpoint", _checkpoint),
     Attack("a pickle for ONNX", partial(_file, _onnx, "model.onnx")),
     Attack("a pickle for torchvision's weights", partial(_file, _torchvision, "model.safetensors")),

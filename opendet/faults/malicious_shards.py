@@ -9,11 +9,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from opendet.faults.malicious_attack import Attack, pickled, refused
+from opendet.faults.malicious_attack import Attack, pickled
 from opendet.faults.odd_files import looked_at
-from opendet.faults.toy_shards import toy_sample, write_toy_shards
+from opendet.faults.refusals import refused
+from opendet.faults.toy_shards import toy_sample, vouch, write_toy_shards
 from opendet.inspect.collection import open_collection
-from opendet.manifest import FileStamp, ShardName, read_manifest, write_manifest
+from opendet.manifest import ShardName, read_manifest, write_manifest
 from opendet.schema import record_to_json
 from opendet.shard_check import verify_shards
 from opendet.shard_reader import read_shard
@@ -88,8 +89,8 @@ def _with_member(added: Added, dialect: int, folder: Path, canary: Path) -> str:
         for number in range(2):
             _add_sample(tar, number)
         added(tar, canary)
-    problem = refused(lambda: list(read_shard(path))) or looked_at(path)
-    _vouch(shards)
+    problem = refused(lambda: list(read_shard(path)), path) or looked_at(path)
+    vouch(shards)
     if not problem and not verify_shards(shards):
         problem = "verify found nothing"
     _read_whatever_can_be(shards)
@@ -105,16 +106,6 @@ def _add_sample(tar: tarfile.TarFile, number: int) -> None:
         header = tarfile.TarInfo(f"{sample.record.key}.{suffix}")
         header.size = len(content)
         tar.addfile(header, io.BytesIO(content))
-
-
-def _vouch(shards: Path) -> None:
-    """Whoever made the manifest meant it: hashes are right."""
-    manifest = read_manifest(shards)
-    parts = tuple(
-        replace(part, files={name: FileStamp.of(shards / name) for name in part.files})
-        for part in manifest.parts
-    )
-    write_manifest(shards, replace(manifest, parts=parts))
 
 
 def _read_whatever_can_be(shards: Path) -> None:
@@ -134,7 +125,7 @@ def _record_of_another(folder: Path, _: Path) -> str:
             header = tarfile.TarInfo(f"{sample.record.key}.{suffix}")
             header.size = len(content)
             tar.addfile(header, io.BytesIO(content))
-    return refused(lambda: list(read_shard(path))) or looked_at(path)
+    return refused(lambda: list(read_shard(path)), path) or looked_at(path)
 
 
 def _named(name: str, folder: Path, _: Path) -> str:
@@ -147,7 +138,7 @@ def _named(name: str, folder: Path, _: Path) -> str:
     evil = replace(part, shard=ShardName(name, "a", "train"), files=files)
     write_manifest(shards, replace(manifest, parts=(evil,)))
     with chdir(folder):
-        problem = refused(lambda: ShardSet.open(shards))
+        problem = refused(lambda: ShardSet.open(shards), shards)
         if not problem and not verify_shards(shards):
             problem = "verify found nothing"
         collection = open_collection(shards)
@@ -160,7 +151,7 @@ def _address(folder: Path, _: Path) -> str:
     told = "pipe:touch fired"
     with chdir(folder):
         for read in (read_shard, ShardSet.open, open_collection):
-            problem = refused(lambda read=read: list(read(Path(told))))  # type: ignore[misc]
+            problem = refused(lambda read=read: list(read(Path(told))), told)  # type: ignore[misc]
             if problem:
                 return f"{read.__name__}: {problem}"
     return ""
@@ -185,7 +176,7 @@ def _folder_link(folder: Path, _: Path) -> str:
     write_toy_shards(shards, shards=1, each=2)
     (shards / f"{NAME}.tar").unlink()
     (shards / f"{NAME}.tar").symlink_to("/dev/zero")
-    return refused(lambda: ShardSet.open(shards)) or (
+    return refused(lambda: ShardSet.open(shards), shards) or (
         "" if verify_shards(shards) else "verify found nothing"
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from PIL import Image
 
+from opendet.faults.refusals import refused, wrong_of
 from opendet.faults.rows import Tally
 from opendet.inspect.collection import Trouble, open_collection
 from opendet.shard_reader import read_shard
@@ -95,22 +96,16 @@ def judge_tars(tally: Tally, folder: Path) -> int:
     paths = sorted(folder.iterdir())
     for path in paths:
         begin = time.monotonic()
-        problem = refused(path) or looked_at(path)
+        problem = refused_as_shard(path) or looked_at(path)
         late = time.monotonic() - begin > LONGEST
         problem = problem or (f"took over {LONGEST:g} s" if late else "")
         tally.add(f"{path.name}: {problem}" if problem else "")
     return len(paths)
 
 
-def refused(path: Path) -> str:
+def refused_as_shard(path: Path) -> str:
     """What is wrong with how training's reader takes a file that is no shard of ours."""
-    try:
-        list(read_shard(path))
-    except ValueError as error:
-        return "" if "\n" not in str(error) else "it said several lines"
-    except Exception as error:  # a crash is what this looks for
-        return f"{type(error).__name__}: {error}"[:200]
-    return "it was read as a shard"
+    return refused(lambda: list(read_shard(path)), path)
 
 
 def looked_at(path: Path) -> str:
@@ -119,7 +114,7 @@ def looked_at(path: Path) -> str:
         collection = open_collection(path)
         found = [one for piece in collection.pieces for one in collection.samples(piece)]
     except ValueError as error:
-        return "" if "\n" not in str(error) else "the inspector said several lines"
+        return wrong_of(error, path)
     except Exception as error:
         return f"the inspector: {type(error).__name__}: {error}"[:200]
     troubled = any(isinstance(one, Trouble) for one in found)

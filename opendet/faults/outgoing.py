@@ -12,6 +12,8 @@ from opendet.telemetry import SWITCHES
 LOOPBACK = re.compile(r"127\.|::1$|::ffff:127\.|0\.0\.0\.0$|::$")
 ADDRESS = re.compile(r'inet_addr\("([^"]+)"\)|inet_pton\(AF_INET6, "([^"]+)"')
 """As strace writes those of IPv4 and of IPv6."""
+NAMES = "htons(53)"
+"""The port of name servers."""
 NOT_A_USERS = ("HF_HUB_OFFLINE", "PYTHONPATH", *SWITCHES)
 """Variables by which tests and developers keep programs from asking."""
 
@@ -39,9 +41,11 @@ def addressed(trace: str) -> list[str]:
 
 
 def foreign(trace: str) -> list[str]:
-    """Of them, those of an address which is not this machine's own."""
+    """Of them, those of an address which is not this machine's own, and those that ask for a name:
+    a resolver on this machine asks others."""
     return [
         line
         for line in addressed(trace)
-        if any(not LOOPBACK.match(one or two) for one, two in ADDRESS.findall(line))
+        if NAMES in line
+        or any(not LOOPBACK.match(one or two) for one, two in ADDRESS.findall(line))
     ]

@@ -3,7 +3,6 @@
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tarfile
@@ -12,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from opendet.bench.process_tree import kill_tree
 from opendet.faults.peer_writers import wanted_keys, write_input
 from opendet.faults.rows import Effort
 
@@ -114,7 +114,7 @@ def _until_done(kind: str, source: Path, out: Path, rng: random.Random) -> list[
             time.sleep(0.005)
         time.sleep(0 if len(after) >= MOST_KILLS else rng.uniform(0, LONGEST))
         if process.poll() is None:
-            _kill_all(process.pid)
+            kill_tree(process.pid)
             process.wait()
             after.append(seen_in(out))
             continue
@@ -128,18 +128,3 @@ def _looks_of(out: Path) -> set[tuple[str, int]]:
         return {(path.name, path.stat().st_size) for path in out.iterdir()}
     except FileNotFoundError:  # nothing yet, or a file that went away meanwhile
         return set()
-
-
-def _kill_all(pid: int) -> None:
-    """The process and all that it began: Ray's daemons have sessions of their own."""
-    import psutil
-
-    try:
-        family = [*psutil.Process(pid).children(recursive=True), psutil.Process(pid)]
-    except psutil.NoSuchProcess:
-        return
-    for one in family:
-        try:
-            os.kill(one.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue

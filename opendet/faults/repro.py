@@ -3,13 +3,13 @@
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from opendet.bench.process_tree import kill_tree
 from opendet.faults.killed import bytes_of
 from opendet.faults.rows import Effort, Shown, Tally
 from opendet.faults.toy_build import BATCH, ONCE, SHARD_SAMPLES
@@ -39,6 +39,7 @@ def killed_repros(effort: Effort) -> Shown:
     for one in effort.two_at_once(50, partial(_killed_project, effort.folder, lock, wanted)):
         kills, again = kills + one.kills, again + one.again
         tally.add(one.problem)
+    tally.require(kills, tally.tries, "kills")
     each = SHARD_SAMPLES + BATCH
     return tally.shown(f"{kills} kills; {again} samples seen again, a shard is seen {each} times")
 
@@ -79,7 +80,7 @@ def _until_done(project: Path, rng: random.Random) -> int:
         try:
             code = process.wait(timeout=rng.uniform(0.5, 6.0) if kills < KILLS_A_TRY else None)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            kill_tree(process.pid)
             process.wait()
             kills += 1
             continue

@@ -96,5 +96,10 @@ class Tally:
         self.tries += tries - len(problems)
         self.good += tries - len(problems)
 
+    def require(self, done: int, least: int, what: str) -> None:
+        """A problem more where the tries came to less than they must have."""
+        if done < least:
+            self.add(f"{done} {what}, at least {least} were to be")
+
     def shown(self, figure: str, peers: str = "") -> Shown:
         return Shown(self.tries, self.good, figure, peers, tuple(self.problems))

@@ -7,11 +7,11 @@ up. Every look goes to docs/soak.json as it is taken, the verdict with it.
 
 import argparse
 import gc
+import json
 import os
 import random
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -26,8 +26,9 @@ from typing import Any
 
 import numpy as np
 
-from opendet.console import FAILED, exit_code_of, interrupt_on_sigterm
-from opendet.faults.killed import bytes_of, undisturbed
+from opendet.bench.process_tree import kill_tree
+from opendet.console import FAILED, exit_code_of, interrupt_on_sigterm, minutes
+from opendet.faults.killed import bytes_of, has_begun, leftovers, undisturbed
 from opendet.faults.toy_build import Settings, build, command
 from opendet.faults.toy_shards import write_toy_shards
 from opendet.files import write_json_durably
@@ -38,6 +39,8 @@ MEGABYTES_AN_HOUR = 10.0
 """That memory may grow by over the second half: less than a day's growth fills no machine."""
 TRAIN_EVERY, ON_RAY_EVERY = 3, 10
 """Rounds: a training takes longer than all else, and so does Ray's beginning."""
+LONGEST = 1.5
+"""Seconds after its beginning in which a build is killed: by itself it takes as long."""
 HERE, KILLED, ON_RAY = Settings(), Settings(seconds=0.03), Settings(actors=2, seconds=0.05)
 SHARED_MEMORY = Path("/dev/shm")
 _MEGABYTE = 2**20
@@ -108,7 +111,8 @@ class Soak:
         )
 
     def _build_killed(self, folder: Path) -> None:
-        """A child is killed at a random time; then this process makes what is missing."""
+        """A child is killed at a random time after it has begun; then this process makes what is
+        missing, and clears up what the child left."""
         on_ray = self.rounds % ON_RAY_EVERY == ON_RAY_EVERY - 1
         process = subprocess.Popen(
             command(folder, ON_RAY if on_ray else KILLED),
@@ -117,14 +121,19 @@ class Soak:
             start_new_session=True,
         )
         self._pids.add(process.pid)
+        while process.poll() is None and not has_begun(folder, process.pid):
+            time.sleep(0.005)
         try:
-            process.wait(timeout=self._rng.uniform(0.2, 10 if on_ray else 2))
+            process.wait(timeout=self._rng.uniform(0, 10 if on_ray else LONGEST))
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            kill_tree(process.pid)
             process.wait()
             self.done["kills"] += 1
+            self.done["kills after a commit"] += any(folder.glob("work/commits/*.json"))
         build(folder, HERE)
         assert bytes_of(folder / "out") == self._wanted, "a rebuild has other bytes"
+        left = leftovers(folder)
+        assert not left, f"a rebuild leaves {left[0].relative_to(folder)} behind"
 
     def _read(self, folder: Path) -> None:
         write_toy_shards(folder, shards=2, each=6)
@@ -171,8 +180,8 @@ def left_in_shared_memory(pids: set[int]) -> list[str]:
     return [name for name in names if pids & {int(one) for one in re.findall(r"\d{2,9}", name)}]
 
 
-def soak(minutes: float, docs: Path, *, every: float) -> bool:
-    """Go on for so long, looking every so many minutes; whether all was flat."""
+def soak(minutes: float, docs: Path, *, every: float) -> tuple[bool, str]:
+    """Go on for so long, looking every so many minutes; whether all was flat, and in words."""
     import torch
 
     torch.set_num_threads(1)
@@ -188,12 +197,15 @@ def soak(minutes: float, docs: Path, *, every: float) -> bool:
                 record(docs / "soak.json", looks, one.done, minutes)
         looks.append(one.look())
         record(docs / "soak.json", looks, one.done, minutes)
-    return verdict(looks)[0]
+    return verdict(looks)
 
 
 def record(path: Path, looks: Sequence[Look], done: Counter[str], minutes: float) -> None:
+    """Never in the place of a longer one's."""
     from opendet.bench.machine import machine
 
+    if path.is_file() and json.loads(path.read_text())["asked_minutes"] > minutes:
+        return
     flat, told = verdict(looks)
     whole: dict[str, Any] = {
         "asked_minutes": minutes,
@@ -230,11 +242,12 @@ def _made(folder: Path) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m opendet.faults.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=120.0)
-    parser.add_argument("--every", type=float, default=1.0, help="minutes between two looks")
+    parser.add_argument("--minutes", type=minutes, default=120.0)
+    parser.add_argument("--every", type=minutes, default=1.0, help="minutes between two looks")
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="where soak.json lies")
     asked = parser.parse_args(arguments)
-    flat = soak(asked.minutes, asked.docs, every=asked.every)
+    flat, told = soak(asked.minutes, asked.docs, every=asked.every)
+    sys.stdout.write(f"{told}\n")
     return 0 if flat else FAILED
 
 

@@ -38,9 +38,11 @@ def off_loopback(effort: Effort) -> Shown:
 
 
 def _listen(tally: Tally) -> None:
-    """A try is a listening socket of a local run's processes, Ray's own among them."""
+    """A try is a listening socket of a local run's processes, Ray's own among them: a Ray that
+    listens nowhere is one that was not looked at."""
     import psutil
 
+    before = tally.tries
     with ray_session(cpus=2):
         me = psutil.Process()
         for process in (me, *me.children(recursive=True)):
@@ -48,3 +50,5 @@ def _listen(tally: Tally) -> None:
                 if one.status == psutil.CONN_LISTEN:
                     address = one.laddr.ip.removeprefix("::ffff:")
                     tally.add("" if address in LOOPBACK else f"{process.name()}: {address}")
+    if tally.tries == before:
+        tally.add("no socket was seen to listen")

@@ -60,10 +60,10 @@ class Worker:
     def _one(self, sample: Sample) -> Record | Dropped:
         place = int(sample.key[1:]) % SHARD_SAMPLES
         if place == 2:
-            return Dropped(sample.key, "unwanted", "toy")
+            return Dropped(sample.key, "unwanted", "toy für nichts")
         if place == 4:
-            raise ValueError(f"cannot read {sample.key}")
-        return replace(sample.record, caption=f"what {sample.key} shows{self.says}")
+            raise ValueError(f"cannot read {sample.key}: nicht für uns")
+        return replace(sample.record, caption=f"what {sample.key} shows: Grün{self.says}")
 
 
 def build(folder: Path, settings: Settings) -> None:

@@ -49,6 +49,7 @@ def killed_trainings(effort: Effort) -> Shown:
         problem = problem or ("" if same_log else "another log") or wrong_of_epochs(work)
         tally.add(f"try {number}: {problem}" if problem else "")
         shutil.rmtree(work)
+    tally.require(kills, wanted_kills, "kills")
     return tally.shown(
         f"{kills} kills; the largest difference of a weight is {worst:g}; each of {IMAGES} images "
         "seen once in each epoch"

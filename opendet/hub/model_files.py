@@ -27,4 +27,4 @@ def copy_model(folder: Path, into: Path) -> None:
         place = into / name
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / name, place)
-    (into / MODEL_CARD).write_text(model_card_text(folder))
+    (into / MODEL_CARD).write_text(model_card_text(folder), "utf-8")

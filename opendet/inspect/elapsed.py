@@ -20,7 +20,7 @@ def process_age() -> float:
     """Seconds since this process began, to a hundredth; where no /proc says so, those that it
     computed."""
     try:
-        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        fields = Path("/proc/self/stat").read_text("utf-8").rpartition(")")[2].split()
     except OSError:
         return time.process_time()
     began = int(fields[19]) / os.sysconf("SC_CLK_TCK")  # after boot: the stat's 22nd field

@@ -62,7 +62,7 @@ class DetectorConfig(Section):
     """Open-Det's detector (spec/open_det.md A.2); the defaults are the paper's sizes."""
 
     backbone: BackboneConfig = BackboneConfig()
-    width: PositiveInt = 256
+    width: int = Field(default=256, ge=1, le=4096)
     """Channels of tokens and queries; a multiple of `heads` and of 4."""
     extra_level: bool = True
     """One more level, at twice the coarsest stride."""

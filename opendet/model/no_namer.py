@@ -23,4 +23,4 @@ class NoNamer(nn.Module):
     def save(self, folder: Path) -> None:
         """Write the config, which says how wide prompts are."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / CONFIG_FILE).write_text(self.config.model_dump_json(indent=2))
+        (folder / CONFIG_FILE).write_text(self.config.model_dump_json(indent=2), "utf-8")

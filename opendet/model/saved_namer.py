@@ -21,7 +21,7 @@ def begin_namer(folder: Path, *, written_names: bool = True) -> T5Namer | NoName
         if config.t5 == "none":
             return NoNamer(config, config.prompt_width)
         if not written_names:
-            own = json.loads((folder / "config.json").read_text())["d_model"]
+            own = json.loads((folder / "config.json").read_text("utf-8"))["d_model"]
             return NoNamer(config, config.prompt_width or int(own))
     return T5Namer.empty(folder)
 
@@ -33,7 +33,7 @@ def keeps_t5(folder: Path) -> bool:
 
 
 def _config_of(folder: Path) -> NamerConfig:
-    told: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text())
+    told: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
     return NamerConfig(**{"head": "full", **told})
 
 

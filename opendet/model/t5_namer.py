@@ -196,7 +196,7 @@ class T5Namer(nn.Module):
         self.t5.config.tie_word_embeddings = self.t5.config.scale_decoder_outputs
         self.t5.config.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        (folder / CONFIG_FILE).write_text(self.config.model_dump_json(indent=2))
+        (folder / CONFIG_FILE).write_text(self.config.model_dump_json(indent=2), "utf-8")
         save_file(_own_tensors(self), folder / WEIGHTS_FILE)
 
     @classmethod
@@ -221,7 +221,7 @@ class T5Namer(nn.Module):
             if missing := [name for name in FILES if not (folder / name).is_file()]:
                 raise FileNotFoundError(f"{missing[0]} is missing")
             # a folder of before there were adapters does not tell its head
-            told = json.loads((folder / CONFIG_FILE).read_text())
+            told = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
             config = NamerConfig(**{"head": "full", **told})
             t5_config = T5Config.from_pretrained(folder)
             tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)

@@ -21,6 +21,10 @@ def check_address(address: str) -> None:
         raise ValueError(
             f"{address} is no address: write one such as s3://bucket/prefix or file:///folder"
         )
+    if not address.partition("://")[2].strip("/."):
+        raise ValueError(
+            f"{address} names no place: write one such as s3://bucket/prefix or file:///folder"
+        )
     if "@" in address and urlsplit(address).password is not None:
         raise ValueError("the address holds a password: leave it to the environment of the store")
     if _UNFIT.search(address):

@@ -1,9 +1,13 @@
 """The commands `opendet data publish` and `fetch`. Light to import: heavy things wait."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from opendet.build import Build
+    from opendet.object_store.store import Store
 
 Address = Annotated[
     str,
@@ -43,8 +47,9 @@ def publish_data(
 
     dress_logging()
     interrupt_on_sigterm()
-    store = open_store(address)
-    folder = Build.open(build).stage_folder(known_stage(stage))
+    store, opened = open_store(address), Build.open(build)
+    _require_lasting(store, opened)
+    folder = opened.stage_folder(known_stage(stage))
     done = publish(folder, store, transfers=transfers, verify=verify)
     typer.echo(
         printable(
@@ -83,6 +88,21 @@ def fetch_data(
             f"{done.files} files fetched, {done.bytes_came} bytes"
         )
     )
+
+
+def _require_lasting(store: "Store", build: "Build") -> None:
+    """Raises ValueError for a store that ends with this process, or that a build would wipe."""
+    if store.address.lower().startswith("memory:"):
+        raise ValueError(f"{store.address} ends with this program: publish to a store that lasts")
+    if store.kind != "local":
+        return
+    place = Path(store.root or "/").resolve()
+    for own in (build.folder.resolve(), (build.root / ".opendet").resolve()):
+        if place.is_relative_to(own) or own.is_relative_to(place):
+            raise ValueError(
+                f"{store.address} and the build's own folder {own} lie one within the other, and a "
+                "build replaces what is in its own: publish to a folder elsewhere"
+            )
 
 
 def _counted(parts: int) -> str:

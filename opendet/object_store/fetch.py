@@ -1,7 +1,8 @@
 """A version of a data set, brought from a store into a folder like the one that was published."""
 
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,21 +47,31 @@ def fetch(store: Store, folder: Path, *, version: str = "", transfers: int) -> F
 
     Raises StoreError where the store refuses, and ValueError, in one line, where nothing is
     published, where something in the store is damaged, and for a folder that holds anything that
-    the store has not.
+    the store has not, or another stage.
     """
     require_folder_place(folder)
     folder = folder.resolve()
+    if not folder.name:
+        raise ValueError(f"{folder} is the whole file system: name a folder in it")
+    digest = version or _current(store)
+    wanted = read_version(store, digest)
+    _require_replaceable(folder, store)  # before a lock is left beside what is refused
     with exclusive_lock(folder.with_name(f".{folder.name}.lock"), what=f"the folder {folder}"):
-        digest = version or _current(store)
-        wanted = read_version(store, digest)
-        _require_replaceable(folder, store)
+        earlier = _require_replaceable(folder, store)
         half = folder.with_name(f".{folder.name}.{digest[:16]}.partial")
         _sweep(folder, keep=half)
         manifest = fetch_manifest(store, wanted, half)
+        if earlier and earlier.stage != manifest.stage:
+            shutil.rmtree(half)
+            raise ValueError(
+                f"{folder} holds the stage {earlier.stage}, {store.address} {manifest.stage}: "
+                "name a folder that is not there yet"
+            )
         files = files_of_parts(manifest)
         came = _fetch_files(store, files, half, earlier=folder, transfers=transfers)
+        _require_whole(half, {**wanted.files, **files})
         for part in manifest.parts:
-            (half / commit_name(part)).write_text(commit_text(part))
+            (half / commit_name(part)).write_text(commit_text(part), "utf-8")
         fsync_path(half)
         # Once it has changed places with the folder, nobody must take it for half of this version.
         whole = half.rename(f"{half}.whole")
@@ -86,24 +97,31 @@ def _current(store: Store) -> str:
     return pointer.version
 
 
-def _require_replaceable(folder: Path, store: Store) -> None:
-    """Raises ValueError where the folder holds what could not be fetched again."""
+def _require_replaceable(folder: Path, store: Store) -> Manifest | None:
+    """What the folder holds, None for an empty one. Raises ValueError where it could not be fetched
+    again."""
     if not folder.exists() or not any(folder.iterdir()):
-        return
+        return None
     mend = "name a folder that is not there yet, or move it away"
     try:
         manifest = read_manifest(folder)
         version = Version.of(folder, manifest)
     except ValueError as error:
-        raise ValueError(
-            f"{folder} is not empty, and no whole data set ({error}): {mend}"
-        ) from error
+        raise ValueError(f"{folder} is not empty, and no whole data set: {mend}") from error
     if store.facts(version_name(version.digest)) is None:
         raise ValueError(f"{folder} holds a data set that {store.address} has not: {mend}")
     known = {*version.files, *files_of_parts(manifest), *map(commit_name, manifest.parts)}
     for path in sorted(folder.rglob("*")):
         if not path.is_dir() and path.relative_to(folder).as_posix() not in known:
             raise ValueError(f"{path} is no part of the data set there: move it elsewhere")
+    return manifest
+
+
+def _require_whole(half: Path, names: Iterable[str]) -> None:
+    """Somebody may clear up beside us: what takes the folder's place is looked at once more."""
+    for name in names:
+        if not (half / name).is_file():
+            raise ValueError(f"{half / name} went missing while the others came: fetch again")
 
 
 def _fetch_files(
@@ -158,8 +176,8 @@ def _bring(store: Store, folder: Path, name: str, stamp: FileStamp) -> None:
 
 
 def _sweep(folder: Path, keep: Path | None = None) -> None:
-    """Remove what fetches of other versions left beside the folder."""
+    """Remove what fetches of other versions into this very folder left beside it."""
+    ours = re.compile(rf"\.{re.escape(folder.name)}\.[0-9a-f]{{16}}\.partial(\.whole)?(\.aside)?")
     for leftover in folder.parent.iterdir():
-        ours = leftover.name.startswith(f".{folder.name}.") and ".partial" in leftover.name
-        if ours and leftover != keep:
+        if ours.fullmatch(leftover.name) and leftover != keep:
             shutil.rmtree(leftover)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from opendet.manifest import FileStamp, read_manifest
+from opendet.manifest import FileStamp, Manifest, read_manifest
 from opendet.object_store.fetch import fetch_manifest
 from opendet.object_store.pointer import Pointer, move_pointer, read_pointer, sole_publisher
 from opendet.object_store.store import Store
@@ -44,8 +44,8 @@ def publish(folder: Path, store: Store, *, transfers: int, verify: bool = False)
     Killed or failing anywhere, readers go on to see what was there before, and the next run sends
     only what is missing. What the version before names was looked at when it was sent, and is taken
     by its size unless `verify` asks for another look. Raises ValueError, in one line, for a folder
-    that is not whole, StoreError for whatever the store refuses, and RacedError where another
-    publication came first.
+    that is not whole and for an address that holds another stage, StoreError for whatever the store
+    refuses, and RacedError where another publication came first.
     """
     if store.address.lower().startswith(("http://", "https://")):
         raise ValueError(f"{store.address} is for fetching: publish to the store's own address")
@@ -59,7 +59,13 @@ def publish(folder: Path, store: Store, *, transfers: int, verify: bool = False)
     uploads = _uploads(folder, {**files_of_parts(manifest), **version.files})
     with sole_publisher(store):
         before = read_pointer(store)
-        known = frozenset() if verify else _known(store, before)
+        there = _read(store, before) if before else None
+        if there and there[1].stage != manifest.stage:
+            raise ValueError(
+                f"{store.address} holds the stage {there[1].stage}: publish {manifest.stage} to an "
+                "address of its own"
+            )
+        known = frozenset() if verify or there is None else _objects(*there)
         sent = _send(store, uploads, known, transfers=transfers)
         _write_version(store, version)
         if before is None or before.version != version.digest:
@@ -82,18 +88,22 @@ def _uploads(folder: Path, files: dict[str, FileStamp]) -> list[Upload]:
     return [Upload(folder / name, place, stamp) for place, (name, stamp) in unique.items()]
 
 
-def _known(store: Store, before: Pointer | None) -> frozenset[str]:
-    """The objects of the version that readers see."""
-    if before is None:
-        return frozenset()
+def _read(store: Store, before: Pointer) -> tuple[Version, Manifest] | None:
+    """The version that readers see; None where it is damaged."""
     try:
         version = read_version(store, before.version)
         with TemporaryDirectory() as folder:
-            files = files_of_parts(fetch_manifest(store, version, Path(folder)))
+            manifest = fetch_manifest(store, version, Path(folder))
+        files_of_parts(manifest)
     except ValueError as error:
         log.warning("%s; every object that is there is looked at again", error)
-        return frozenset()
-    return frozenset(object_name(*item) for item in {**files, **version.files}.items())
+        return None
+    return version, manifest
+
+
+def _objects(version: Version, manifest: Manifest) -> frozenset[str]:
+    files = {**files_of_parts(manifest), **version.files}
+    return frozenset(object_name(*item) for item in files.items())
 
 
 def _send(

@@ -24,6 +24,7 @@ MOST_PARTS = 10_000
 _PARTS_AT_ONCE = 2
 """Of one object: with them a publication's memory is bounded, whatever a shard weighs."""
 _READ_BYTES = 4 * 2**20
+_AGAIN = "publish the data set again"
 
 Kind = Literal["local", "s3", "other"]
 
@@ -84,9 +85,9 @@ class Store:
         start = len(self.root) + 1
         return {path[start:]: _facts(facts) for path, facts in found.items()}
 
-    def read(self, name: str) -> bytes:
-        """Raises ValueError where there is no such object."""
-        with self._missing_told(name), told_plainly(self.address):
+    def read(self, name: str, *, mend: str = _AGAIN) -> bytes:
+        """Raises ValueError, in one line that ends with `mend`, where there is no such object."""
+        with self._missing_told(name, mend), told_plainly(self.address):
             return cast(bytes, self.file_system.cat_file(self.place(name)))
 
     def read_beginning(self, name: str, most: int) -> bytes:
@@ -133,15 +134,15 @@ class Store:
 
     def download(self, name: str, path: Path) -> None:
         limits = {"max_concurrency": 1} if self.kind == "s3" else {}
-        with self._missing_told(name), told_plainly(self.address):
+        with self._missing_told(name, _AGAIN), told_plainly(self.address):
             self.file_system.get_file(self.place(name), str(path), **limits)
 
     @contextmanager
-    def _missing_told(self, name: str) -> Iterator[None]:
+    def _missing_told(self, name: str, mend: str) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError as error:
-            raise ValueError(f"{self.address}: {name} is missing") from error
+            raise ValueError(f"{self.address}: {name} is missing: {mend}") from error
 
 
 def open_store(address: str) -> Store:

@@ -55,14 +55,17 @@ _VERSION: TypeAdapter[Version] = TypeAdapter(Version)
 def version_name(digest: str) -> str:
     """Raises ValueError for what is no version's digest."""
     if not _SHA256.fullmatch(digest):
-        raise ValueError(f"{digest[:80]!r} is no version: a version is called by 64 hex digits")
+        raise ValueError(
+            f"{digest[:80]!r} is no version: give the 64 hex digits that `opendet data publish` "
+            "told, or none for the current one"
+        )
     return f"versions/{digest}.json"
 
 
 def read_version(store: Store, digest: str) -> Version:
     """Raises ValueError, in one line, where it is missing, damaged or of another format."""
     name = version_name(digest)
-    content = store.read(name)
+    content = store.read(name, mend="name a version that is there, or publish the data set again")
     if hashlib.sha256(content).hexdigest() != digest:
         raise ValueError(f"{store.address}: {name} is damaged: publish the data set again")
     try:

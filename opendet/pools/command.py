@@ -144,8 +144,9 @@ def build(
     from opendet.pools.make import make_pool
 
     config = PrototypesConfig(coarse=coarse, eps=eps, min_samples=min_samples, seed=seed)
-    made = make_pool(vectors, names or [], out, config)
+    health = make_pool(vectors, names or [], out, config).health
+    left_out = health.left_out_not_finite + health.left_out_zero
+    of = f"of {health.vectors + left_out} vectors, {left_out} left out" if left_out else "vectors"
     typer.echo(
-        f"{out}: {made.health.coarse} coarse and {made.health.fine} fine prototypes of "
-        f"{made.health.vectors} vectors"
+        f"{out}: {health.coarse} coarse and {health.fine} fine prototypes of {health.vectors} {of}"
     )

@@ -19,4 +19,4 @@ def listing_text(entries: Sequence[Entry]) -> str:
 
 def read_listing(path: Path) -> list[Entry]:
     """The entries of a file that holds a `listing_text`."""
-    return msgspec.convert(json.loads(path.read_text()), list[Entry])
+    return msgspec.convert(json.loads(path.read_text("utf-8")), list[Entry])

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from opendet.files import fsync_path, write_json_durably
+from opendet.files import errors_name, fsync_path, write_json_durably
 from opendet.manifest import FileStamp
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,8 @@ def write_tensors_durably(
     temporary = Path(name)
     try:
         own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(own, temporary, notes)
+        with errors_name(path):
+            save_file(own, temporary, notes)
         temporary.chmod(0o644)
         fsync_path(temporary)
         temporary.replace(path)

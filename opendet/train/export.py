@@ -6,8 +6,6 @@ and its tokenizer, `prototypes.json` the names of the prototypes, where there ar
 appears in one step: where it is, it is whole.
 """
 
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,8 @@ from pydantic import ValidationError
 from safetensors import safe_open
 from torch import Tensor
 
-from opendet.files import fsync_path, write_durably
+from opendet.exports.whole_folder import whole_folder
+from opendet.files import write_durably
 from opendet.manifest import FileStamp
 from opendet.model.config import DetectorConfig
 from opendet.model.detector import OpenDetector
@@ -68,31 +67,25 @@ def export_model(
 ) -> None:
     """Write the folder, which must not be there yet, with `weights` in place of the detector's.
 
-    `beside` writes what further training may want of it.
+    `beside` writes what further training may want of it. Raises ValueError, in one line, where
+    something is there already.
     """
-    for leftover in folder.parent.glob(f".{folder.name}-*"):
-        shutil.rmtree(leftover)
-    attempt = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    attempt.chmod(0o755)
-    detector.namer.save(attempt / NAMER)
-    # the namer's weights are among the detector's
-    (attempt / NAMER / WEIGHTS_FILE).unlink(missing_ok=True)
-    if detector.prototypes is not None:
-        detector.prototypes.known.write_names(attempt / PROTOTYPES)
-    write_tensors_durably(attempt / WEIGHTS, weights)
-    if beside:
-        beside(attempt)
-    card = ModelCard(
-        detector=detector.config,
-        resize=resize,
-        weights=FileStamp.of(attempt / WEIGHTS),
-        training=training,
-    )
-    write_durably(attempt / CONFIG, (card.model_dump_json(indent=1) + "\n").encode())
-    for path in attempt.rglob("*"):
-        fsync_path(path)
-    attempt.rename(folder)
-    fsync_path(folder.parent)
+    with whole_folder(folder) as attempt:
+        detector.namer.save(attempt / NAMER)
+        # the namer's weights are among the detector's
+        (attempt / NAMER / WEIGHTS_FILE).unlink(missing_ok=True)
+        if detector.prototypes is not None:
+            detector.prototypes.known.write_names(attempt / PROTOTYPES)
+        write_tensors_durably(attempt / WEIGHTS, weights)
+        if beside:
+            beside(attempt)
+        card = ModelCard(
+            detector=detector.config,
+            resize=resize,
+            weights=FileStamp.of(attempt / WEIGHTS),
+            training=training,
+        )
+        write_durably(attempt / CONFIG, (card.model_dump_json(indent=1) + "\n").encode())
 
 
 def read_card(folder: Path) -> ModelCard:

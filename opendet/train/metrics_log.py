@@ -122,7 +122,7 @@ def _mirrors(folder: Path, start: int, config: TrainConfig) -> list[_TensorBoard
 def _read(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return [
             {k: int(v) if k == "step" else float(v) for k, v in row.items() if v}
             for row in csv.DictReader(file)

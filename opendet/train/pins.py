@@ -21,7 +21,7 @@ def pinned(recipe: Recipe, folder: Path) -> Recipe:
     namer, llmdet = recipe.namer, recipe.objective.llmdet
     pins: dict[str, str] = {}
     if (folder / PINS).is_file():
-        pins = json.loads((folder / PINS).read_text())
+        pins = json.loads((folder / PINS).read_text("utf-8"))
     else:
         if _is_on_hub(namer.t5, "tiny", "none") and not writes_names(recipe.train.start_from):
             pins["t5"] = hub_commit(namer.t5, namer.t5_revision, key="namer.t5", mend=_T5_MEND)

@@ -78,7 +78,7 @@ def train_on_ray(job: RankJob, address: str = "") -> Path:
             if refusal.exists():
                 break
     if refusal.exists():
-        raise ValueError(refusal.read_text())
+        raise ValueError(refusal.read_text("utf-8"))
     return job.work_folder / "model"
 
 
@@ -179,4 +179,4 @@ def _watched(job: RankJob) -> Iterator[None]:
 
 
 def _rows(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.is_file() else []
+    return path.read_text("utf-8").splitlines() if path.is_file() else []

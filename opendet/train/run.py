@@ -264,6 +264,8 @@ def _export(recipe: Recipe, place: _Workplace, state: TrainingState) -> None:
     else:
         beside = None
     weights = own_tensors(detector)
+    for killed in place.folder.glob(f".{place.model.name}.*"):
+        shutil.rmtree(killed)
     export_model(
         place.model, detector, weights, resize=resize, training=place.identity, beside=beside
     )

@@ -81,7 +81,7 @@ def names_once(shards: ShardSet, kept_in: Path, *, absent: bool, version: str) -
     """`names_of`, for which all records are read, once in a run's life; `version` says of what."""
     asked = {"shards": version, "absent": absent}
     with suppress(FileNotFoundError, ValueError):  # none yet, or damaged: they are read once more
-        kept = json.loads(kept_in.read_text())
+        kept = json.loads(kept_in.read_text("utf-8"))
         if kept["asked"] == asked:
             names: list[str] = kept["names"]
             return names

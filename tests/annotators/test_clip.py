@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from opendet.annotators.clip import GREY, Clip, crop_region
+from opendet.annotators.clip import GREY, Clip, _tokenizer_of, crop_region
 from opendet.annotators.tiny_clip import TinyShape, save_weights, start_clip
 
 SHAPE = TinyShape(image_size=32, tower="test_resnet", width=16, text_layers=1, vocabulary=300)
@@ -122,3 +122,7 @@ def test_importing_costs_no_torch():
     code = "import opendet.annotators.clip, opendet.curate.clip, opendet.curate.embed, sys; "
     check = "sys.exit(any(name in sys.modules for name in ('torch', 'open_clip', 'transformers')))"
     assert subprocess.run([sys.executable, "-c", code + check], check=False).returncode == 0
+
+
+def test_a_tokenizer_of_open_clip_itself_knows_nothing_of_code_and_is_not_told() -> None:
+    assert type(_tokenizer_of("ViT-B-32")).__name__ == "SimpleTokenizer"

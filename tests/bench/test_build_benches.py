@@ -8,6 +8,7 @@ import tarfile
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -18,6 +19,7 @@ from opendet.bench.stub_models import captioned, described, with_regions
 from opendet.bench.stub_pictures import write_pictures
 from opendet.fingerprint import ENGINE
 from opendet.record import Record
+from opendet.sources.folder import files_below
 from opendet.sources.images import inspect_image
 
 BUSY = "import time\nwhile time.process_time() < {seconds}: pass\n"
@@ -137,6 +139,24 @@ def test_growth_is_told_of_what_was_measured() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("handing_on", [False, True])
+def test_the_peer_decodes_no_picture_in_vain(
+    handing_on: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pictures(tmp_path, 3, (64, 48))
+    decoded: list[bytes] = []
+    decode = plain_ray.decode_upright
+
+    def counted(content: bytes) -> Image.Image:
+        decoded.append(content)
+        return decode(content)
+
+    monkeypatch.setattr(plain_ray, "decode_upright", counted)
+    names = np.array(sorted(files_below(tmp_path)))
+    plain_ray._check(tmp_path, handing_on, {"file": names})
+    assert len(decoded) == (3 if handing_on else 0)
+
+
 def test_plain_ray_data_packs_the_same_members(tmp_path: Path) -> None:
     drawn = tmp_path / "pictures"
     write_pictures(drawn, 20, (64, 48))

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 from clip_world import COLOURS, TINY, sample, samples
+from pydantic import ValidationError
 
 from opendet.annotators.clip import Clip
 from opendet.annotators.tiny_clip import write_tokenizer
 from opendet.curate.clip import (
     CHOICE,
+    ClipConfig,
     build_clip,
     choose_records,
     crops_and_texts,
@@ -34,6 +36,12 @@ def test_loss_by_hand():
     eye, own = torch.eye(2), torch.tensor([0, 1])
     assert loss(eye, eye, own) == pytest.approx(4.5398e-5, rel=1e-3)
     assert loss(eye, eye, own.flip(0)) == pytest.approx(10.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("width", [-16, 0, 24, 100_000_000])
+def test_a_width_that_no_text_tower_has_is_refused(width: int) -> None:
+    with pytest.raises(ValidationError, match="width"):
+        ClipConfig(width=width)
 
 
 def test_a_text_that_two_crops_share_pushes_neither_away():

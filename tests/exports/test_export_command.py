@@ -192,6 +192,16 @@ def test_a_block_that_fails_leaves_nothing(tmp_path: Path, error: BaseException)
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
+def test_a_full_disk_names_the_folder(tmp_path: Path) -> None:
+    def fill() -> None:
+        with whole_folder(tmp_path / "out"), Path("/dev/full").open("w") as file:
+            file.write("a")
+
+    with pytest.raises(OSError, match=r"make room and run again: '.*/out'"):
+        fill()
+
+
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
 def test_a_killed_export_leaves_nothing_under_its_name(project: Path, name: str) -> None:
     first = (

@@ -15,8 +15,8 @@ from opendet.faults.fuzz_coverage import Once
 from opendet.faults.fuzz_targets import Target, targets
 from opendet.faults.fuzzed import fuzz, lay
 from opendet.faults.killed import bytes_of
-from opendet.faults.malicious_attack import refused
 from opendet.faults.mutations import mutated, mutated_header, mutated_json
+from opendet.faults.refusals import refused
 from opendet.faults.rows import Effort
 from opendet.faults.toy_shards import write_toy_shards
 from opendet.inspect.collection import Trouble, open_collection
@@ -72,15 +72,20 @@ def _reader(behaviour: str) -> Target:
             case "hang":
                 time.sleep(60)
             case "babble":
-                raise ValueError("one\ntwo")
-        raise ValueError("it is damaged")
+                raise ValueError("a.json: one\ntwo")
+            case "namelessly":
+                raise ValueError("it is damaged")
+        raise ValueError("a.json is damaged")
 
     return Target(behaviour, {"a.json": b'{"a": 1}'}, read, {})
 
 
 @pytest.mark.parametrize(
     ("behaviour", "said"),
-    [("crash", "KeyError"), ("hang", "took over"), ("babble", "said 'one"), ("well", "")],
+    [
+        *(("crash", "KeyError"), ("hang", "took over"), ("babble", "said 'a.json: one")),
+        *(("namelessly", "it named no file: it is damaged"), ("well", "")),
+    ],
 )
 def test_a_reader_that_fails_is_seen(
     behaviour: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -89,7 +94,7 @@ def test_a_reader_that_fails_is_seen(
     done = fuzz(_reader(behaviour), tmp_path, range(3))
     assert len(done.problems) == (3 if said else 0)
     assert all(said in problem for problem in done.problems)
-    assert done.refused == (3 if behaviour in ("babble", "well") else 0)
+    assert done.refused == (0 if behaviour in ("crash", "hang") else 3)
 
 
 # --- what fuzzing found, each as small as it gets
@@ -124,8 +129,8 @@ def test_parquet_of_types_that_arrow_does_not_know(tmp_path: Path) -> None:
             pq.read_table(path)
         except (pa.ArrowException, OSError) as error:
             unknown += not isinstance(error, ValueError | OSError)
-        assert refused(lambda: record_keys(path)) in ("", "it was taken")
-        assert refused(lambda: open_collection(path)) in ("", "it was taken")
+        assert refused(lambda: record_keys(path), path) in ("", "it was taken")
+        assert refused(lambda: open_collection(path), path) in ("", "it was taken")
     assert unknown
 
 
@@ -176,9 +181,11 @@ def test_an_execution_may_refuse_in_one_line_alone(tmp_path: Path) -> None:
         raise ValueError((folder / "a").read_text())
 
     once = Once(Target("one", {"a": b""}, read, {}), tmp_path)
-    once(b"\x00one line")
+    once(b"\x00in a, one line")
     with pytest.raises(RuntimeError, match="it said"):
-        once(b"\x00one\ntwo")
+        once(b"\x00a: one\ntwo")
+    with pytest.raises(RuntimeError, match="it named no file"):
+        once(b"\x00?")
 
 
 def test_every_target_by_coverage_is_one(tmp_path: Path) -> None:

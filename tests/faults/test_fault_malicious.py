@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from unguarded import take_guards_away
 
 from opendet.cards.page import with_header
 from opendet.faults.malicious import all_attacks, tried
-from opendet.faults.malicious_attack import Attack, Fires, pickled, refused
+from opendet.faults.malicious_attack import Attack, Fires, pickled
 from opendet.faults.malicious_files import FILES
-from opendet.faults.malicious_models import MODELS
+from opendet.faults.malicious_models import LOADERS, MODELS
 from opendet.faults.malicious_shards import SHARDS
 from opendet.faults.malicious_texts import TEXTS, _Tags
+from opendet.faults.malicious_valid import VALID
+from opendet.faults.refusals import refused
 
 QUICK = {attack.name: attack for attack in (*SHARDS, *FILES)}
 ASKS = """
@@ -33,9 +36,31 @@ def test_no_file_fires(name: str, tmp_path: Path) -> None:
     assert tried(QUICK[name], tmp_path / "attack") == ""
 
 
+@pytest.mark.parametrize("attack", VALID, ids=lambda attack: attack.name)
+def test_no_valid_model_fires(
+    attack: Attack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda _: "y")  # transformers asks where it is not told
+    assert tried(attack, tmp_path / "attack") == ""
+
+
+@pytest.mark.parametrize("attack", VALID, ids=lambda attack: attack.name)
+def test_every_valid_model_would_fire(
+    attack: Attack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without our guards: nothing else of it is refused before."""
+    take_guards_away(monkeypatch)
+    assert tried(attack, tmp_path / "attack").startswith("it fired")
+
+
+def test_every_loader_has_a_valid_model() -> None:
+    told = " ".join(attack.name for attack in VALID)
+    assert [name for name in LOADERS if name not in told] == ["our own detector"]
+
+
 def test_every_attack_has_a_name_of_its_own() -> None:
     names = [attack.name for attack in all_attacks()]
-    assert len(names) == len(set(names)) == len((*SHARDS, *FILES, *TEXTS, *MODELS))
+    assert len(names) == len(set(names)) == len((*SHARDS, *FILES, *TEXTS, *MODELS, *VALID))
 
 
 def test_the_canary_sings_where_a_pickle_is_read(tmp_path: Path) -> None:
@@ -56,14 +81,16 @@ def test_the_canary_sings_where_something_runs_in_the_folder(tmp_path: Path) -> 
 
 
 def test_a_refusal_is_one_line_of_the_right_kind() -> None:
-    def raising(error: Exception) -> str:
+    def raising(error: Exception, *names: object) -> str:
         def read() -> None:
             raise error
 
-        return refused(read)
+        return refused(read, *names)
 
     assert raising(ValueError("one line")) == ""
     assert raising(ValueError("one\ntwo")).startswith("it said")
+    assert raising(ValueError("a/b is broken"), "b", Path("c")) == ""
+    assert raising(ValueError("it is broken"), "a/b", Path("c")).startswith("it named no file")
     assert raising(KeyError("a")) == "KeyError: 'a'"
     assert refused(lambda: None) == "it was taken"
 

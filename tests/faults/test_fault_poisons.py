@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from opendet.faults import poisoned_source
-from opendet.faults.odd_files import judge_images, looked_at, policy, refused, shared_data
+from opendet.faults.odd_files import (
+    judge_images,
+    looked_at,
+    policy,
+    refused_as_shard,
+    shared_data,
+)
 from opendet.faults.poisoned_source import fates_of, poisoned_sources, wrong_of
 from opendet.faults.poisons import Poison, Wanted, poisons
 from opendet.faults.rows import Effort, Tally
@@ -86,8 +92,8 @@ def test_a_fate_that_is_not_the_policys_is_a_problem(shared_data: Path) -> None:
 def test_a_shard_of_ours_is_no_odd_tar(tmp_path: Path) -> None:
     write_toy_shards(tmp_path / "shards", shards=1, each=2)
     path = tmp_path / "shards" / "a-000000.tar"
-    assert refused(path) == "it was read as a shard"
+    assert refused_as_shard(path) == "it was taken"
     assert looked_at(path) == "the inspector found nothing wrong"
     path.write_bytes(path.read_bytes()[:-5000])
-    assert not refused(path)
+    assert not refused_as_shard(path)
     assert not looked_at(path)

@@ -46,9 +46,10 @@ def test_numbers_are_in_their_order_and_each_is_there_once() -> None:
 
 
 def test_a_row_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
-    record(tmp_path, Row(fault(Shown(2, 1, "half")), Shown(2, 1, "half"), 1.0), share=1.0)
-    record(tmp_path, Row(fault(Shown(1, 1, "x"), "R10"), Shown(1, 1, "x"), 2.0), share=0.1)
-    record(tmp_path, Row(fault(Shown(2, 2, "all")), Shown(2, 2, "all"), 3.0), share=1.0)
+    record(tmp_path, Row(fault(Shown(2, 1, "half")), Shown(2, 1, "half"), 1.0))
+    record(tmp_path, Row(fault(Shown(1, 1, "x"), "R10"), Shown(1, 1, "x"), 2.0, share=0.1))
+    record(tmp_path, Row(fault(Shown(2, 2, "all")), Shown(2, 2, "all"), 3.0))
+    record(tmp_path, Row(fault(Shown(1, 1, "few")), Shown(1, 1, "few"), 1.0, share=0.1))
     rows = json.loads((tmp_path / "faults.json").read_text())
     assert [(one["number"], one["verdict"]) for one in rows] == [("R1", "holds"), ("R10", "holds")]
     written = (tmp_path / "faults.md").read_text()
@@ -89,6 +90,28 @@ def test_a_row_whose_time_was_up_does_not_hold(
     assert "not finished" in capsys.readouterr().out
     missed = Row(fault(Shown(2, 1, "half")), Shown(2, 1, "half"), 1.0, cut=True)
     assert missed.verdict == "missed"
+
+
+def test_a_row_that_breaks_is_told_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(effort: Effort) -> Shown:
+        raise RuntimeError("a run ended with 3\nand more")
+
+    rows = (Fault("R1", "something breaks", "it goes on", broken), fault(Shown(2, 2, "fine"), "R2"))
+    monkeypatch.setattr(program, "FAULTS", rows)
+    assert program.main(["--docs", str(tmp_path)]) == 1
+    assert "R1: RuntimeError: a run ended with 3 and more" in capsys.readouterr().out
+    told = json.loads((tmp_path / "faults.json").read_text())
+    assert [one["verdict"] for one in told] == ["missed", "holds"]
+
+
+def test_tries_that_came_to_less_than_they_must_have() -> None:
+    tally = Tally(3, 3)
+    tally.require(3, 3, "kills")
+    assert tally.shown("").holds
+    tally.require(2, 3, "kills")
+    assert tally.shown("").problems == ("2 kills, at least 3 were to be",)
 
 
 def test_a_number_that_no_fault_has() -> None:

@@ -1,5 +1,6 @@
 """The suite's own tries: each must be able to tell a system that breaks from one that does not."""
 
+import io
 import os
 import random
 import shutil
@@ -9,14 +10,23 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from opendet.faults import commit_kills, damaged, failed_calls, killed, trained
-from opendet.faults.bombs import write_bomb
+from opendet.faults.bombs import BOMBS, MEGABYTES, write_bomb
 from opendet.faults.evaluated import random_sets
 from opendet.faults.killed import bytes_of, leftovers
 from opendet.faults.poisoned import raising_samples
 from opendet.faults.rows import Effort
-from opendet.faults.syscalls import WITHOUT, Ended, failing, killed_at, missing, steps_of
+from opendet.faults.syscalls import (
+    CALLS,
+    WITHOUT,
+    Ended,
+    failing,
+    killed_at,
+    missing,
+    steps_of,
+)
 from opendet.faults.toy_build import ONCE, SHARD_SAMPLES, Settings, build
 from opendet.faults.toy_shards import toy_sample, write_toy_shards
 from opendet.faults.toy_training import STEPS
@@ -38,6 +48,16 @@ def test_damage_of_each_kind_is_noticed_and_wholeness_is_not(tmp_path: Path, kin
     assert damaged.reader_notices(tmp_path / "shards")
 
 
+def test_a_reader_that_names_no_file_has_not_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> None:
+        raise ValueError("a shard is broken")
+
+    monkeypatch.setattr("opendet.faults.damaged.ShardSet.open", refuse)
+    assert not damaged.reader_notices(tmp_path)
+
+
 def test_short_rows_hold(tmp_path: Path) -> None:
     for number, show in enumerate((damaged.damaged_shards, raising_samples, random_sets)):
         folder = tmp_path / str(number)
@@ -56,18 +76,29 @@ def test_a_toy_build_ends_whole_and_counts_what_it_looked_at(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("ended", "whole", "problem"),
+    ("call", "ended", "whole", "problem"),
     [
-        (Ended(1, "caption: 2 of 2 shards to do\n[Errno 28] No space: '/a/b'\n"), False, ""),
-        (Ended(1, "[Errno 28] No space\n"), False, "said no path: [Errno 28] No space"),
-        (Ended(0, ""), True, ""),
-        (Ended(0, ""), False, "ended well without its output"),
-        (Ended(-6, ""), False, "ended by signal 6"),
-        (Ended(1, "Traceback\nOSError: x\n"), False, "said 2 lines: ['OSError: x']"),
+        (
+            "write",
+            Ended(1, "caption: 2 of 2 shards to do\n[Errno 28] No space: '/a/b'\n"),
+            False,
+            "",
+        ),
+        ("write", Ended(1, "[Errno 28] No space\n"), False, "said no path: [Errno 28] No space"),
+        ("fsync", Ended(0, ""), True, "ended well, and nobody was told"),
+        ("link", Ended(0, ""), True, ""),
+        ("link", Ended(0, ""), False, "ended well without its output"),
+        ("write", Ended(-6, ""), False, "ended by signal 6"),
+        ("write", Ended(1, "Traceback\nOSError: x\n"), False, "said 2 lines: ['OSError: x']"),
     ],
 )
-def test_how_a_run_may_end(ended: Ended, whole: bool, problem: str) -> None:
-    assert failed_calls._of_end(ended, Path("/a"), whole=whole) == problem
+def test_how_a_run_may_end(call: str, ended: Ended, whole: bool, problem: str) -> None:
+    assert failed_calls._of_end(call, ended, Path("/a"), whole=whole) == problem
+
+
+def test_every_call_of_a_commit_fails_but_those_that_clear_up() -> None:
+    assert {*CALLS} - {*failed_calls.ERRORS} == {"unlink", "unlinkat", "rmdir"}
+    assert {*failed_calls.ERRORS} > failed_calls.MAY_END_WELL
 
 
 @needs_strace
@@ -130,18 +161,25 @@ def test_an_image_that_an_epoch_saw_twice_or_not_is_a_problem(tmp_path: Path) ->
     assert trained.wrong_of_epochs(tmp_path).startswith("images of epoch 1: ")
 
 
-def test_a_bomb_is_small_as_a_file(tmp_path: Path) -> None:
-    content = write_bomb(tmp_path / "bomb", "PNG", 7_100).read_bytes()
-    assert len(content) < 100_000
+@pytest.mark.parametrize("bomb", sorted({one[1:] for one in BOMBS if one[2] < 9_000}))
+def test_a_bomb_is_small_as_a_file_and_large_as_pixels(
+    tmp_path: Path, bomb: tuple[str, int]
+) -> None:
+    """So large that a refusal after decoding would be seen."""
+    content = write_bomb(tmp_path / "bomb", *bomb).read_bytes()
+    assert len(content) < 2_000_000
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.mode == "RGB"
+        assert 4 * image.width * image.height > 3 * MEGABYTES * 2**20
     with pytest.raises(BadImageError, match="too many pixels"):
         inspect_image(content)
 
 
 def test_a_build_has_begun_when_its_lock_names_it(tmp_path: Path) -> None:
-    assert not killed._has_begun(tmp_path, os.getpid())
+    assert not killed.has_begun(tmp_path, os.getpid())
     build(tmp_path, Settings(shards=1))
-    assert killed._has_begun(tmp_path, os.getpid())
-    assert not killed._has_begun(tmp_path, os.getpid() + 1)
+    assert killed.has_begun(tmp_path, os.getpid())
+    assert not killed.has_begun(tmp_path, os.getpid() + 1)
 
 
 @pytest.mark.slow

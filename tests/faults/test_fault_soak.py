@@ -9,6 +9,7 @@ import pytest
 
 from opendet.faults import soak as program
 from opendet.faults.soak import Look, left_in_shared_memory, slope_of, verdict
+from opendet.faults.toy_build import Settings, build
 
 FLAT = [Look(float(n), n, 500.0 + 0.01 * (n % 2), 20, 5, 0, 0, 0) for n in range(20)]
 
@@ -59,7 +60,7 @@ def test_shared_memory_is_known_by_the_process_that_left_it(
 
 
 def test_a_soak_of_a_round_writes_what_it_saw(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(program.Soak, "_train", lambda soak, place: None)  # seconds of torch
     before = os.environ.get("TMPDIR")
@@ -70,4 +71,30 @@ def test_a_soak_of_a_round_writes_what_it_saw(
     assert told["looks"][-1]["rounds"] >= 1
     assert told["looks"][-1]["temporary"] == 0
     assert code == (0 if told["flat"] else 1)
+    assert told["verdict"] in capsys.readouterr().out
+    longer = (tmp_path / "soak.json").read_bytes()
+    program.main(["--minutes", "0", "--docs", str(tmp_path)])
+    assert (tmp_path / "soak.json").read_bytes() == longer
     assert os.environ.get("TMPDIR") == before
+
+
+def test_a_build_is_killed_once_it_has_begun_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = program.Soak(tmp_path)
+    monkeypatch.setattr(program, "LONGEST", 0.7)
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        one._build_killed(folder)
+    assert one.done["kills"] == 2
+    assert one.done["kills after a commit"] >= 1
+
+    def leaving(folder: Path, settings: Settings) -> None:
+        build(folder, settings)
+        (folder / "work" / "attempts" / "b-1").mkdir(parents=True)
+
+    monkeypatch.setattr(program, "build", leaving)
+    (tmp_path / "left").mkdir()
+    with pytest.raises(AssertionError, match="a rebuild leaves work/attempts/b-1 behind"):
+        one._build_killed(tmp_path / "left")

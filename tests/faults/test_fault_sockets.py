@@ -1,11 +1,14 @@
 """Sockets and connections: one that leaves the machine is a problem of the program that made it."""
 
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from opendet.faults import sockets
-from opendet.faults.rows import Effort
+from opendet.faults.outgoing import foreign
+from opendet.faults.rows import Effort, Tally
 from opendet.faults.sockets import PROGRAMS
 from opendet.faults.syscalls import WITHOUT
 from opendet.faults.toy_project import make_training_project
@@ -13,6 +16,45 @@ from opendet.yaml_file import read_yaml
 
 OWN = '1 connect(3, {sa_family=AF_INET, sin_addr=inet_addr("127.0.0.1")}, 16) = 0\n'
 AWAY = '1 connect(3, {sa_family=AF_INET, sin_addr=inet_addr("192.0.2.1")}, 16) = 0\n'
+
+
+RESOLVER = (
+    "1 sendto(3, 0x1, 9, 0, {sa_family=AF_INET, sin_port=htons(53), "
+    'sin_addr=inet_addr("127.0.0.53")}, 16) = 9\n'
+)
+
+
+def test_a_name_that_is_asked_for_leaves_the_machine() -> None:
+    assert foreign(OWN) == []
+    assert foreign(OWN + RESOLVER) == [RESOLVER.strip()]
+    assert foreign(AWAY) == [AWAY.strip()]
+
+
+@pytest.mark.parametrize(
+    ("listening", "problems"),
+    [
+        ([], ["no socket was seen to listen"]),
+        (["127.0.0.1", "::ffff:127.0.0.1", "::1"], []),
+        (["127.0.0.1", "0.0.0.0"], ["ray: 0.0.0.0"]),
+    ],
+)
+def test_sockets_are_seen_and_are_on_loopback(
+    monkeypatch: pytest.MonkeyPatch, listening: list[str], problems: list[str]
+) -> None:
+    import psutil
+
+    found = [
+        SimpleNamespace(status=psutil.CONN_LISTEN, laddr=SimpleNamespace(ip=ip)) for ip in listening
+    ]
+    process = SimpleNamespace(
+        name=lambda: "ray", children=lambda **_: [], net_connections=lambda **_: found
+    )
+    monkeypatch.setattr(psutil, "Process", lambda: process)
+    monkeypatch.setattr(sockets, "ray_session", lambda **_: nullcontext())
+    tally = Tally()
+    sockets._listen(tally)
+    assert tally.problems == problems
+    assert tally.tries == max(1, len(listening))
 
 
 @pytest.mark.parametrize("away", [False, True])

@@ -7,11 +7,13 @@ from collections import namedtuple
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from opendet.files import BusyError, canonical_json, exclusive_lock
 from opendet.manifest import ShardName, read_manifest, write_manifest
+from opendet.object_store import fetch as fetch_module
 from opendet.object_store.errors import StoreError
 from opendet.object_store.fetch import fetch
 from opendet.object_store.publish import publish
@@ -143,9 +145,10 @@ def test_a_folder_of_something_else_stays(
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / file).write_text("mine")
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=f"{said}: name a folder that is not there yet"):
         fetch(store, folder, transfers=1)
     assert contents(folder) == {file: b"mine"}
+    assert left_beside(folder) == []
 
 
 def test_a_data_set_that_the_store_has_not_stays(store: Store, tmp_path: Path) -> None:
@@ -158,6 +161,57 @@ def test_a_data_set_that_the_store_has_not_stays(store: Store, tmp_path: Path) -
     with pytest.raises(ValueError, match=r"notes\.txt is no part of the data set"):
         fetch(store, tmp_path / "new", transfers=1)
     assert note.exists()
+
+
+def test_another_stage_stays(store: Store, tmp_path: Path) -> None:
+    """At one address they may be of an older Open-Det, which published them side by side."""
+    folder, other = tmp_path / "fetched", memory_store()
+    fetch(store, folder, transfers=1)
+    for earlier in two_versions(tmp_path / "again"):
+        write_manifest(earlier, replace(read_manifest(earlier), stage="clip"))
+        publish(earlier, other, transfers=1)
+    for place in other.file_system.find(other.root):
+        store.file_system.pipe_file(place, other.file_system.cat_file(place))
+    before = contents(folder)
+    with pytest.raises(ValueError, match="fetched holds the stage shards, memory://data clip"):
+        fetch(store, folder, transfers=1)
+    assert contents(folder) == before
+    assert left_beside(folder) == [".fetched.lock"]
+
+
+def test_what_lies_beside_the_folder_stays(store: Store, tmp_path: Path) -> None:
+    """A fetch into another folder of nearly this name, and a user's own."""
+    digits = "0123456789abcdef"
+    theirs = [f".c.val.{digits}.partial", ".c.my.partial_results", f".c.{digits}.partial.mine"]
+    ours = [f".c.{digits}.partial", f".c.{digits}.partial.whole"]
+    for name in (*theirs, *ours):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".c.notes.partial").write_text("mine")
+    fetch(store, tmp_path / "c", transfers=1)
+    assert sorted(left_beside(tmp_path / "c")) == sorted([*theirs, ".c.lock", ".c.notes.partial"])
+
+
+def test_a_file_that_goes_while_others_come_is_told(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring = fetch_module._fetch_files
+
+    def swept(store: Store, files: Any, half: Path, **how: Any) -> list[int]:
+        came = bring(store, files, half, **how)
+        (half / "a-000001.tar").unlink()
+        return came
+
+    monkeypatch.setattr(fetch_module, "_fetch_files", swept)
+    with pytest.raises(ValueError, match=r"a-000001\.tar went missing .*: fetch again"):
+        fetch(store, tmp_path / "c", transfers=1)
+    assert not (tmp_path / "c").exists()
+    monkeypatch.undo()
+    assert fetch(store, tmp_path / "c", transfers=1).came == 1
+
+
+def test_the_root_is_no_folder_to_fetch_into(store: Store) -> None:
+    with pytest.raises(ValueError, match="/ is the whole file system: name a folder in it"):
+        fetch(store, Path("/"), transfers=1)
 
 
 def test_one_fetch_into_a_folder_at_a_time(store: Store, tmp_path: Path) -> None:
@@ -197,7 +251,7 @@ def test_a_version_is_called_by_its_hash(store: Store, digest: str) -> None:
 
 
 def test_an_unknown_version_is_missing(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"versions/0{64}\.json is missing"):
+    with pytest.raises(ValueError, match=r"versions/0{64}\.json is missing: name a version"):
         fetch(store, tmp_path / "fetched", version="0" * 64, transfers=1)
 
 

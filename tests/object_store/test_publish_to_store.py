@@ -12,7 +12,7 @@ from typing import get_args
 import pytest
 
 from opendet.files import BusyError
-from opendet.manifest import Manifest, PartCommit, ShardName, read_manifest
+from opendet.manifest import Manifest, PartCommit, ShardName, read_manifest, write_manifest
 from opendet.object_store import upload as upload_module
 from opendet.object_store.errors import StoreError
 from opendet.object_store.fetch import fetch
@@ -268,6 +268,20 @@ def test_the_output_of_any_stage_but_source(tmp_path: Path) -> None:
         assert as_seen(store, tmp_path / "fetched") == contents(tmp_path / "train")
     with pytest.raises(ValueError, match="has drawn images beside what its manifest names"):
         put(tmp_path / "source", store)
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_another_stage_has_an_address_of_its_own(tmp_path: Path, verify: bool) -> None:
+    store, (old, _) = memory_store(), two_versions(tmp_path)
+    put(old, store)
+    manifest = read_manifest(old)
+    write_manifest(old, replace(manifest, stage="clip"))
+    before = {path: store.file_system.cat_file(path) for path in store.file_system.find("/data")}
+    with pytest.raises(ValueError, match="holds the stage shards: publish clip to an address of"):
+        put(old, store, verify=verify)
+    assert before == {
+        path: store.file_system.cat_file(path) for path in store.file_system.find("/data")
+    }
 
 
 def test_the_web_is_for_fetching(tmp_path: Path) -> None:

@@ -22,6 +22,13 @@ def test_paths_are_no_addresses(text: str) -> None:
         open_store(text)
 
 
+@pytest.mark.parametrize("address", ["file://", "file:///", "s3://", "file:///..", "file://."])
+def test_an_address_that_names_no_place(address: str) -> None:
+    with pytest.raises(ValueError, match="names no place: write one such as") as told:
+        open_store(address)
+    assert str(told.value).startswith(f"{address} ")
+
+
 @pytest.mark.parametrize(
     "address",
     ["ftp://user:hush@host/x", "s3://KEY:hush@bucket", "s3://b/x?token=hush", "s3://b::hush"],
@@ -52,7 +59,7 @@ def test_names_lie_below_the_address_and_nowhere_else(tmp_path: Path) -> None:
     assert list(store.facts_below("a")) == ["a/b.json"]
     assert store.facts_below("nothing") == {}
     assert store.facts("a/c.json") is None
-    with pytest.raises(ValueError, match=r"a/c\.json is missing"):
+    with pytest.raises(ValueError, match=r"a/c\.json is missing: publish the data set again"):
         store.read("a/c.json")
 
 

@@ -38,6 +38,7 @@ def test_there_and_back_and_inspected(project: Path) -> None:
     [
         (("publish", "somewhere"), "somewhere is no address"),
         (("publish", "file:///tmp/x", "--build", "other"), "other"),
+        (("publish", "memory://x"), "memory://x ends with this program"),
         (("fetch", "file:///nowhere/at/all", "fetched"), "no data set is published there"),
         (("fetch", "file:///nowhere/at/all", "fetched", "--version", "v1"), "is no version"),
     ],
@@ -47,6 +48,15 @@ def test_what_is_wrong_is_one_line(project: Path, arguments: tuple[str, ...], sa
     assert ended.code == 1
     assert said in ended.line
     assert not (project / "fetched").exists()
+
+
+@pytest.mark.parametrize("place", ["datasets/tiny/shards", "datasets/tiny", ".opendet/s", "."])
+def test_a_store_that_a_build_would_wipe_is_refused(project: Path, place: str) -> None:
+    before = contents(project)
+    ended = run_cli(project, "data", "publish", (project / place).resolve().as_uri())
+    assert ended.code == 1
+    assert "lie one within the other" in ended.line
+    assert contents(project) == before
 
 
 def test_shards_that_are_not_built_are_asked_for(tmp_path: Path) -> None:

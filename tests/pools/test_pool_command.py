@@ -66,12 +66,16 @@ def test_a_pool_of_files(tmp_path: Path) -> None:
     said = run("build", tmp_path / "v.npz", "--out", tmp_path / "pool", "--coarse", 2)
     assert "2 coarse and 3 fine prototypes of 4 vectors" in said
     assert "| fine purity | 100.0% |" in run("card", tmp_path / "pool")
+    rows[3] = np.nan
+    np.savez(tmp_path / "v.npz", rows=rows, names=np.array(["cat", "Cat", "dog", "hat"]))
+    said = run("build", tmp_path / "v.npz", "--out", tmp_path / "less", "--coarse", 2)
+    assert "2 fine prototypes of 3 of 4 vectors, 1 left out" in said
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("card", "nothing"), "nothing holds no pool"),
+        (("card", "nothing"), "there is no folder nothing"),
         (("card", "mine", "--names", "n.txt"), "--names are those of --vectors"),
         (("card", "mine", "--out", "file"), "file cannot be a folder"),
         (("look", "mine", "--out", "p.png"), "p.png is neither .svg nor .html"),

@@ -136,9 +136,9 @@ RULES: dict[Rule, tuple[str, ...]] = {
     reads_yaml_elsewhere: ("opendet/yaml_file.py",),
     runs_text: (),
     asks_a_shell: (),
-    trusts_remote_code: (),
-    # By another name, safetensors asked for: tests/security/test_pickled_weights.py.
-    loads_other_weights: ("opendet/train/llmdet_start.py",),
+    # An attack: a model whose own configuration asks for it.
+    trusts_remote_code: ("opendet/faults/malicious_valid.py",),
+    loads_other_weights: (),
     believes_any_server: (),
     listens_everywhere: (),
     leaves_html_unescaped: (),

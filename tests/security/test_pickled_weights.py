@@ -20,6 +20,8 @@ from opendet.train.llmdet_start import _loaded
 
 CLIP = TinyShape(image_size=32, tower="test_resnet", width=16, text_layers=1, vocabulary=300)
 
+TRAPPED = (".bin", ".pt", ".pth")
+
 
 class Trap:
     """Unpickled, it leaves a file behind."""
@@ -92,6 +94,12 @@ def test_a_pickle_is_refused_and_not_run(
         load(tmp_path / "model", mark)
     assert "\n" not in str(refused.value)
     assert not mark.exists()
+    traps = [path for path in (tmp_path / "model").iterdir() if path.suffix in TRAPPED]
+    assert traps
+    for trap in traps:
+        torch.load(trap, weights_only=False)
+        assert mark.exists(), "the trap is none"
+        mark.unlink()
 
 
 def test_code_beside_a_model_is_not_imported(tmp_path: Path) -> None:

@@ -184,7 +184,8 @@ except BadImageError as bad:
 def test_bombs_are_refused_before_pixels_are_allocated(
     tmp_path: Path, kind: str, side: int, max_pixels: int
 ) -> None:
-    image = Image.new("1" if kind == "PNG" else "L", (side, side))
+    # decoded, each takes more than the bound: of RGB Pillow holds 4 bytes a pixel
+    image = Image.new("1" if kind == "PNG" else "RGB", (side, side))
     path = tmp_path / "bomb"
     path.write_bytes(encoded(image, kind, method=0, compress_level=1, quality=1))
     del image

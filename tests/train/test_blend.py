@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from typer.testing import CliRunner
 
 from opendet.cli import app
+from opendet.model import t5_namer
 from opendet.model.config import DetectorConfig
 from opendet.model.detector import OpenDetector
 from opendet.model.t5_namer import T5Namer
@@ -93,6 +95,29 @@ def test_a_file_in_the_way_is_one_line(parents: tuple[Path, Path], tmp_path: Pat
     with pytest.raises(ValueError, match=r"file/x cannot be a folder, .*/file is none"):
         blend(*parents, share=0.5, out=tmp_path / "file" / "x")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_what_lies_beside_it_stays(parents: tuple[Path, Path], tmp_path: Path) -> None:
+    beside = [tmp_path / name for name in (".both-2026-backup", ".both.mine", ".both-2-ab12cd34")]
+    for folder in beside:
+        folder.mkdir()
+        (folder / "x").write_text("mine")
+    blend(*parents, share=0.5, out=tmp_path / "both")
+    assert [(folder / "x").read_text() for folder in beside] == ["mine"] * 3
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    parents: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = set(tmp_path.iterdir())
+
+    def full(*_: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(t5_namer, "save_file", full)
+    with pytest.raises(OSError, match=r"make room and run again: '.*/both'"):
+        blend(*parents, share=0.5, out=tmp_path / "both")
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_the_command(parents: tuple[Path, Path], tmp_path: Path) -> None:

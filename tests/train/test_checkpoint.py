@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
+from opendet.train import checkpoint
 from opendet.train.checkpoint import Checkpoint, load_latest, save
 
 
@@ -67,6 +69,19 @@ def test_all_damaged_is_an_error_and_not_a_new_start(tmp_path: Path) -> None:
     (tmp_path / "step-00000001.safetensors").write_bytes(b"")
     with pytest.raises(ValueError, match="every checkpoint"):
         load_latest(tmp_path)
+
+
+def test_a_full_disk_names_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path, _checkpoint(1), keep=2)
+
+    def full(*_: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(OSError, match=r"make room and run again: '.*step-00000002\.safetensors'"):
+        save(tmp_path, _checkpoint(2), keep=2)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert _equal(load_latest(tmp_path), _checkpoint(1))
 
 
 @pytest.mark.parametrize(

@@ -258,7 +258,7 @@ def _kill_many(undisturbed: Path, shards: Path, tmp_path: Path, *, at_least: int
         assert (work / "model" / "model.safetensors").read_bytes() == wanted
         assert (work / last).read_bytes() == (undisturbed / last).read_bytes()
         assert _without_clock(work) == _without_clock(undisturbed)
-        assert not list(work.glob(".model-*"))
+        assert not list(work.glob(".model.*"))
         number += 1
 
 
