@@ -30,7 +30,7 @@ def random_kills(effort: Effort) -> Shown:
     """Kill a build's whole process group at random times, again and again, until one run ends."""
     wanted = undisturbed(effort.folder)
     tally, kills, again, most = Tally(), 0, 0, 0
-    for one in effort.two_at_once(200, partial(_killed_build, effort.folder, wanted)):
+    for one in effort.at_once(200, partial(_killed_build, effort.folder, wanted)):
         kills, again, most = kills + one.kills, again + one.again, most + one.in_flight
         tally.add(one.problem)
     tally.require(kills, tally.tries, "kills")

@@ -36,7 +36,7 @@ def killed_repros(effort: Effort) -> Shown:
     assert _repro(whole).wait() == 0, "the undisturbed run must end well"
     lock, wanted = (whole / "dvc.lock").read_bytes(), _outputs(whole)
     tally, kills, again = Tally(), 0, 0
-    for one in effort.two_at_once(50, partial(_killed_project, effort.folder, lock, wanted)):
+    for one in effort.at_once(50, partial(_killed_project, effort.folder, lock, wanted)):
         kills, again = kills + one.kills, again + one.again
         tally.add(one.problem)
     tally.require(kills, tally.tries, "kills")

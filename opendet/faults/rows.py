@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+
+AT_ONCE = 4
 
 MOST_PROBLEMS = 5
 """Of those that are told of a row; the rest is counted."""
@@ -54,13 +55,17 @@ class Effort:
                 return
             yield number
 
-    def two_at_once(self, full: int, work: Callable[[int], T]) -> Iterator[T]:
-        """What `work` makes of the number of each try, in order. Two go on at a time, in threads:
-        for work that mostly waits for a process of its own."""
-        numbers = self.tries(full)
-        with ThreadPoolExecutor(2) as pool:
-            while pair := list(islice(numbers, 2)):
-                yield from pool.map(work, pair)
+    def at_once(self, full: int, work: Callable[[int], T]) -> Iterator[T]:
+        """What `work` makes of the number of each try, in order. `AT_ONCE` go on at a time, in
+        threads: for work that mostly waits for a process of its own."""
+
+        def in_time(number: int) -> tuple[T] | None:
+            return None if time.monotonic() >= self.deadline else (work(number),)
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for told in pool.map(in_time, self.tries(full)):
+                if told is not None:
+                    yield told[0]
 
 
 @dataclass(frozen=True, slots=True)

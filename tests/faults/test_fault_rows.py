@@ -9,7 +9,7 @@ import pytest
 
 from opendet.faults import __main__ as program
 from opendet.faults.record import Row, order_of, page, record
-from opendet.faults.rows import MOST_PROBLEMS, Effort, Fault, Shown, Tally
+from opendet.faults.rows import AT_ONCE, MOST_PROBLEMS, Effort, Fault, Shown, Tally
 from opendet.faults.table import FAULTS
 
 
@@ -119,16 +119,16 @@ def test_a_number_that_no_fault_has() -> None:
         program.chosen(["R99"])
 
 
-def test_two_tries_go_on_at_a_time_and_none_after_the_deadline(tmp_path: Path) -> None:
-    met = threading.Barrier(2, timeout=20)
+def test_several_tries_go_on_at_a_time_and_none_after_the_deadline(tmp_path: Path) -> None:
+    met = threading.Barrier(AT_ONCE, timeout=20)
 
     def work(number: int) -> int:
-        met.wait()  # neither ends before the other has begun
+        met.wait()  # none ends before the others have begun
         return number * number
 
-    assert list(Effort(tmp_path).two_at_once(6, work)) == [0, 1, 4, 9, 16, 25]
+    assert list(Effort(tmp_path).at_once(2 * AT_ONCE, work)) == [n * n for n in range(2 * AT_ONCE)]
     late = Effort(tmp_path, deadline=time.monotonic() - 1)
-    assert list(late.two_at_once(6, work)) == []
+    assert list(late.at_once(6, work)) == []
 
 
 def test_many_tries_are_counted_at_once() -> None:
