@@ -78,7 +78,8 @@ def kill_tree(root: int) -> None:
     """SIGKILL for a process, for its session and for all that they began: Ray's daemons and its
     workers have process groups of their own, and end some seconds after a driver that was killed.
     """
-    for pid, _ in _family(root, {}):
+    # The root first: it must not see its daemons die, nor tell of it.
+    for pid, _ in sorted(_family(root, {}), key=lambda one: one[0] != root):
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:  # it has ended meanwhile

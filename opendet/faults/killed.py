@@ -143,7 +143,10 @@ def has_begun(folder: Path, pid: int) -> bool:
 
 def _start(folder: Path, settings: Settings) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        command(folder, settings), stderr=subprocess.DEVNULL, start_new_session=True
+        command(folder, settings),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
 
 
