@@ -2,6 +2,7 @@
 
 import math
 import shlex
+import signal
 import subprocess
 import sys
 import tarfile
@@ -9,12 +10,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
 from opendet.bench import build_growth, build_resume, build_speed, plain_ray, stub_build
 from opendet.bench.build_version import code_of_build
-from opendet.bench.process_tree import peak_bytes, reset_peak, watch
+from opendet.bench.process_tree import kill_tree, peak_bytes, reset_peak, watch
 from opendet.bench.stub_models import captioned, described, with_regions
 from opendet.bench.stub_pictures import write_pictures
 from opendet.fingerprint import ENGINE
@@ -23,6 +25,19 @@ from opendet.sources.folder import files_below
 from opendet.sources.images import inspect_image
 
 BUSY = "import time\nwhile time.process_time() < {seconds}: pass\n"
+
+
+def test_a_tree_is_killed_with_what_has_a_session_of_its_own() -> None:
+    began = "subprocess.Popen(['sleep', '60'], start_new_session=True)"
+    code = f"import subprocess, time; print({began}.pid, flush=True); time.sleep(60)"
+    root = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert root.stdout is not None
+    child = psutil.Process(int(root.stdout.readline()))
+    kill_tree(root.pid)
+    assert root.wait(timeout=20) == -signal.SIGKILL
+    _, alive = psutil.wait_procs([child], timeout=20)
+    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
+    kill_tree(root.pid)  # of a tree that is gone nothing is left to be killed
 
 
 def test_the_time_of_an_orphan_counts_too(tmp_path: Path) -> None:
