@@ -217,7 +217,7 @@ def run_on_ray(
             else:
                 keys = [sample.key for sample in stage.read(job.task)]
                 job.died(keys, among_others=crew.strays > 0)
-            if job.deaths > MAX_UNEXPLAINED_DEATHS:
+            if job.is_hopeless(crew.strays):
                 raise ChildProcessError(job.blame_machine(stage.name)) from error
             waiting.appendleft(job)
             continue

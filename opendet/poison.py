@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from opendet.stage import Task
 
-# Deaths of workers on one shard, without a guilty sample, before the machine is to blame.
-MAX_UNEXPLAINED_DEATHS = 25
+# Deaths of workers on one shard, without a guilty sample, before the machine is to blame: in a calm
+# run, and at most.
+MAX_UNEXPLAINED_DEATHS, MAX_DEATHS_AMONG_OTHERS = 25, 100
 # Deaths on a sample alone that condemn it: in a calm run, and in one where others died of nothing
 # that a sample did.
 DEATHS_ALONE, DEATHS_ALONE_AMONG_OTHERS = 2, 6
@@ -53,6 +54,11 @@ class Job:
         if self.alone >= (DEATHS_ALONE_AMONG_OTHERS if among_others else DEATHS_ALONE):
             self.poison[self.suspects[0]] = POISON
             self.suspects, self.alone, self.deaths = [], 0, 0
+
+    def is_hopeless(self, strays: int) -> bool:
+        """Whether the machine is to blame. One more death is borne for each of the `strays`, the
+        processes of this run that died of what no sample did: who kills those kills these too."""
+        return self.deaths > min(MAX_UNEXPLAINED_DEATHS + strays, MAX_DEATHS_AMONG_OTHERS)
 
     def blame_machine(self, stage: str) -> str:
         """What is said when nobody is guilty and workers die all the same."""

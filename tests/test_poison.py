@@ -1,7 +1,13 @@
 """The hunt for a sample that kills its process, step by step."""
 
 from opendet.manifest import ShardName
-from opendet.poison import DEATHS_ALONE_AMONG_OTHERS, POISON, Job
+from opendet.poison import (
+    DEATHS_ALONE_AMONG_OTHERS,
+    MAX_DEATHS_AMONG_OTHERS,
+    MAX_UNEXPLAINED_DEATHS,
+    POISON,
+    Job,
+)
 from opendet.stage import Task
 
 KEYS = [f"k{number}" for number in range(4)]
@@ -33,6 +39,17 @@ def test_kills_from_outside_condemn_nobody() -> None:
     assert not one.poison
     assert one.survived()  # the next probe ends well: nobody is guilty
     assert (one.suspects, one.alone) == ([], 0)
+
+
+def test_the_machine_is_to_blame_later_where_others_died_too() -> None:
+    one = job()
+    one.deaths = MAX_UNEXPLAINED_DEATHS
+    assert not one.is_hopeless(0)
+    one.deaths += 1
+    assert one.is_hopeless(0)
+    assert not one.is_hopeless(1)
+    one.deaths = MAX_DEATHS_AMONG_OTHERS + 1
+    assert one.is_hopeless(10 * MAX_DEATHS_AMONG_OTHERS)
 
 
 def test_among_kills_from_outside_the_guilty_one_is_condemned_in_the_end() -> None:
