@@ -35,13 +35,16 @@ def killed_repros(effort: Effort) -> Shown:
     whole = _project(effort.folder / "undisturbed")
     assert _repro(whole).wait() == 0, "the undisturbed run must end well"
     lock, wanted = (whole / "dvc.lock").read_bytes(), _outputs(whole)
-    tally, kills, again = Tally(), 0, 0
+    tally, kills, again, emptied = Tally(), 0, 0, 0
     for one in effort.at_once(50, partial(_killed_project, effort.folder, lock, wanted)):
-        kills, again = kills + one.kills, again + one.again
+        kills, again, emptied = kills + one.kills, again + one.again, emptied + one.emptied
         tally.add(one.problem)
     tally.require(kills, tally.tries, "kills")
     each = SHARD_SAMPLES + BATCH
-    return tally.shown(f"{kills} kills; {again} samples seen again, a shard is seen {each} times")
+    return tally.shown(
+        f"{kills} kills; {again} samples seen again, a shard is seen {each} times; {emptied} times "
+        "DVC had left its own lock file empty, which was removed, as `make repro` does"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +54,21 @@ class _Killed:
     kills: int
     again: int
     """Samples that were looked at more often than an undisturbed run looks at them."""
+    emptied: int
+    """How often DVC's own lock file was empty."""
     problem: str
 
 
 def _killed_project(place: Path, lock: bytes, wanted: dict[str, bytes], number: int) -> _Killed:
     project = _project(place / str(number))
-    kills = _until_done(project, random.Random(number))
+    kills, emptied = _until_done(project, random.Random(number))
     again = sum(_redone(project / stage) for stage in STAGES)
     problem = "" if (project / "dvc.lock").read_bytes() == lock else "another dvc.lock"
     problem = problem or ("" if _outputs(project) == wanted else "other bytes")
     if again > kills * (SHARD_SAMPLES + BATCH):  # the failing sample's batch is seen twice
         problem = f"{again} samples redone for {kills} kills"
     shutil.rmtree(project)
-    return _Killed(kills, again, f"try {number}: {problem}" if problem else "")
+    return _Killed(kills, again, emptied, f"try {number}: {problem}" if problem else "")
 
 
 def _project(folder: Path) -> Path:
@@ -73,9 +78,11 @@ def _project(folder: Path) -> Path:
     return folder
 
 
-def _until_done(project: Path, rng: random.Random) -> int:
-    kills = 0
+def _until_done(project: Path, rng: random.Random) -> tuple[int, int]:
+    """Kill until a run ends well; how often, and how often DVC's own lock file was left empty."""
+    kills = emptied = 0
     while True:
+        emptied += _remove_empty_lock(project / ".dvc/tmp/rwlock")
         process = _repro(project)
         try:
             code = process.wait(timeout=rng.uniform(0.5, 6.0) if kills < KILLS_A_TRY else None)
@@ -85,7 +92,15 @@ def _until_done(project: Path, rng: random.Random) -> int:
             kills += 1
             continue
         assert code == 0, f"dvc repro ended with {code}"
-        return kills
+        return kills, emptied
+
+
+def _remove_empty_lock(path: Path) -> bool:
+    """DVC empties the file before it writes it, and one that it finds empty ends it."""
+    if not path.is_file() or path.stat().st_size:
+        return False
+    path.unlink()
+    return True
 
 
 def _repro(project: Path) -> "subprocess.Popen[bytes]":
