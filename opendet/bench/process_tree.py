@@ -46,8 +46,8 @@ def watch(
     """Run a command in a folder, look at its processes meanwhile, and wait until all have ended.
 
     What it says goes to the file `said` there. All are killed when `kill_when`, asked at each look,
-    says so. A daemon's worker is no child that anybody waits for, so that the kernel
-    adds its time to nobody's: hence the looks.
+    says so. A daemon's worker is no child that anybody waits for, so that the kernel adds its time
+    to nobody's: hence the looks.
     """
     looks: list[tuple[float, float]] = []
     seen: dict[tuple[int, int], float] = {}
