@@ -23,7 +23,7 @@ from typing import Any
 from opendet.answers.memory import AnswerPlace, counted
 from opendet.cluster import inside_job
 from opendet.config import Config, load_config
-from opendet.files import exclusive_lock, write_json_durably
+from opendet.files import exclusive_lock, sweep_unfinished, write_json_durably
 from opendet.fingerprint import stage_fingerprint
 from opendet.flow import Ran, retry, run, run_whole
 from opendet.manifest import Manifest, PartCommit, read_manifest
@@ -85,6 +85,11 @@ class Build:
     @property
     def folder(self) -> Path:
         return self.root / "datasets" / self.name
+
+    @property
+    def is_tracked(self) -> bool:
+        """Whether the stages of dvc.yaml are those of this build: params.yaml chooses one."""
+        return (self.root / "dvc.yaml").is_file() and self.name == chosen_build(self.root)
 
     def stage_folder(self, stage: str) -> Path:
         return self.folder / stage
@@ -220,6 +225,7 @@ class Build:
     def make(self, stage: Stage[In, Out], tasks: Sequence[Task], work: WorkFolder) -> Ran:
         """Make what is missing of the stage, or try its quarantined samples again."""
         shutil.rmtree(self._asked(stage.name), ignore_errors=True)  # of the run before
+        sweep_unfinished(self.folder / "metrics")
         if self.retrying:
             return retry(stage, tasks, work)
         with self.ray_for(tasks, work, keep_actors=True):
@@ -264,6 +270,7 @@ class Build:
         it books on Ray; 0 keeps it in this process.
         """
         begin = time.monotonic()
+        sweep_unfinished(self.folder / "metrics")
         work = self.work(stage, fingerprint)
         booked = cpus if self.actors else 0
         task = Task(WHOLE, dict(inputs))

@@ -153,7 +153,7 @@ def retry(
     left = _quarantined(after)
     told = "1 sample is" if left == 1 else f"{left} samples are"
     typer.echo(f"{stage}: {told} quarantined now")
-    if after != before and _dvc_runs(opened):
+    if after != before and opened.is_tracked:
         typer.echo(f"`dvc commit -f {stage}` tells DVC; else its cache may bring the old part back")
 
 
@@ -306,13 +306,6 @@ def _is_built(build: "Build", stage: str) -> bool:
 
 def _quarantined(manifest: "Manifest") -> int:
     return sum(len(part.quarantined) for part in manifest.parts)
-
-
-def _dvc_runs(build: "Build") -> bool:
-    """Whether the stages of dvc.yaml are those of this build: params.yaml chooses one."""
-    from opendet.build import chosen_build
-
-    return Path("dvc.yaml").is_file() and build.name == chosen_build(build.root)
 
 
 def _end(code: int) -> None:

@@ -8,6 +8,7 @@ from zlib import crc32
 from PIL import Image, ImageDraw, ImageFont
 
 from opendet.detections import Detections
+from opendet.sources.images import to_rgb
 
 Colour = tuple[int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -33,7 +34,7 @@ def draw_detections(
     scale = max(1, math.ceil(LEAST_SIDE / max(image.size)))
     scores = detections.scores.tolist()
     shown = [place for place in reversed(range(len(scores))) if scores[place] >= min_score]
-    canvas = image.convert("RGB")
+    canvas = to_rgb(image)
     _tint(canvas, detections, shown)
     if scale > 1:
         canvas = canvas.resize(

@@ -18,6 +18,7 @@ _RENAME_EXCHANGE = 2
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _DISK_ERRORS = {*_FULL, errno.EFBIG, errno.EROFS, errno.EIO}
 _IN_RUST = re.compile(r"\(os error (\d+)\)")
+_UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}")  # as `tempfile` names them
 _HERE = -100  # AT_FDCWD: relative paths are below the working folder
 
 
@@ -86,6 +87,13 @@ def write_durably(path: Path, content: bytes) -> None:
     fsync_path(path.parent)
 
 
+def sweep_unfinished(folder: Path) -> None:
+    """Remove what killed calls of `write_durably` left in a folder: for who alone writes there."""
+    for path in folder.glob(".*"):
+        if _UNFINISHED.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
 def exchange(first: Path, second: Path) -> None:
     """Let two files or folders of one file system change places.
 
@@ -135,7 +143,8 @@ class BusyError(ValueError):
 
 @contextmanager
 def exclusive_lock(path: Path, *, what: str) -> Iterator[None]:
-    """Hold `path` as a lock that the kernel lets go of when this process dies.
+    """Hold `path` as a lock that the kernel lets go of when this process dies, whatever it has
+    forked.
 
     Raises `BusyError` if another process holds it, with its id where it has written one.
     """
@@ -152,18 +161,42 @@ def exclusive_lock(path: Path, *, what: str) -> Iterator[None]:
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
+        _HELD.add(file)
         yield
     finally:
+        _HELD.discard(file)
         with errors_name(path):
             file.close()
 
 
+def _let_go() -> None:
+    for file in _HELD:
+        file.close()
+    _HELD.clear()
+
+
+# A fork has the lock's descriptor too, and would hold on to it when its parent is dead.
+_HELD: set[TextIO] = set()
+os.register_at_fork(after_in_child=_let_go)
+
+
 def _owner_in(file: TextIO) -> str:
     """The process id in a lock that somebody else holds; empty where none comes in a moment: one
-    that took it just now has yet to write it."""
+    that took it just now has yet to write it, and what stands there is of the one before."""
     for pause in (0.0, 0.05, 0.1, 0.2):
         time.sleep(pause)
         file.seek(0)
-        if owner := file.read().strip():
+        owner = file.read().strip()
+        if owner.isdecimal() and _is_alive(int(owner)):
             return owner
     return ""
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):  # the latter of a number that no process has
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True

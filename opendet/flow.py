@@ -5,12 +5,16 @@ What is committed is never made again. The driver alone commits, as the parts co
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from opendet.actors import make_whole_on_ray, run_on_ray
 from opendet.manifest import Manifest, PartCommit
+from opendet.poison import POISON
 from opendet.progress import progress
 from opendet.shard_run import WHOLE, make_part, make_whole, merge_retry, run_shard
 from opendet.stage import In, Out, Stage, Task, Worker
@@ -67,7 +71,8 @@ def retry(stage: Stage[In, Out], tasks: Sequence[Task], work: WorkFolder) -> Ran
     """Try the quarantined samples of a finished stage again, in this process.
 
     Where the stage can read its parts back, the worker sees those samples only; else their shards
-    are run whole. Raises ValueError where a part is not built yet.
+    are run whole. One that killed its process has to survive in another one first. Raises
+    ValueError where a part is not built yet.
     """
     parts: list[PartCommit] = []
     made = 0
@@ -118,12 +123,30 @@ def _retry_part(
     work: WorkFolder,
 ) -> PartCommit:
     attempt = 1 + max(entry.attempt for entry in commit.quarantined)
+    suspects = (entry.key for entry in commit.quarantined if entry.error == POISON)
+    poison = {key: POISON for key in suspects if _kills(stage, task, key)}
     if stage.reread is None:
-        return make_part(stage, task, run_shard(stage, worker, task, attempt=attempt), work)
+        outcome = run_shard(stage, worker, task, poison=poison, attempt=attempt)
+        return make_part(stage, task, outcome, work)
     keys = {entry.key for entry in commit.quarantined}
-    again = run_shard(stage, worker, task, only=keys, attempt=attempt)
+    again = run_shard(stage, worker, task, poison=poison, only=keys, attempt=attempt)
     before = stage.reread(work.part_folder(task.shard.name, commit.files), task.shard.name)
     return make_part(stage, task, merge_retry(stage, task, before, commit, again), work)
+
+
+def _kills(stage: Stage[In, Out], task: Task, key: str) -> bool:
+    """Whether a process of its own dies of a sample."""
+    # Spawned, not forked: this process has threads, whose locks a fork would copy as they are.
+    with ProcessPoolExecutor(1, get_context("spawn")) as apart:
+        try:
+            apart.submit(_survive, stage, task, key).result()
+        except BrokenProcessPool:
+            return True
+    return False
+
+
+def _survive(stage: Stage[In, Out], task: Task, key: str) -> None:
+    run_shard(stage, stage.load(), task, only={key})
 
 
 def _run_here(

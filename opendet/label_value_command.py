@@ -1,7 +1,7 @@
 """The command `opendet data loop`. Light to import: what is heavy is imported when it is run."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 REBUILT = ("filter", "prototypes", "shards", "train", "evaluate")
 """What a round makes anew."""
-
-Standing = Mapping[str, float | None]
-"""What a build has come to; null for what it does not measure."""
 
 
 def loop_data(
@@ -131,10 +128,9 @@ def standings_table(build: "Build") -> "Table":
 
 def dvc_hint(build: "Build") -> str:
     """What to do where DVC tracks this build; empty where it does not."""
-    from opendet.build import chosen_build
     from opendet.curate.label_rounds import FOLDER
 
-    if not Path("dvc.yaml").is_file() or build.name != chosen_build(build.root):
+    if not build.is_tracked:
         return ""
     return (
         f"`dvc commit -f {' '.join(REBUILT)}` tells DVC; keep {FOLDER}/{build.name} in git, or by "

@@ -15,9 +15,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from opendet.files import canonical_json, errors_name, sha256_of, write_durably
 
@@ -35,7 +35,8 @@ class FileStamp:
     """What a file must weigh and hash to."""
 
     bytes: int
-    sha256: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """Of the form that it is read in: notes and objects have their names from it."""
 
     @classmethod
     def of(cls, path: Path) -> "FileStamp":
@@ -210,4 +211,6 @@ def _read(adapter: TypeAdapter[Any], path: Path) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])
-        raise ValueError(f"{path} is damaged at {where or 'its root'}: {first['msg']}") from error
+        raise ValueError(
+            f"{path} is damaged at {where or 'its root'}: {first['msg']}; build the stage again"
+        ) from error

@@ -25,6 +25,7 @@ from opendet.predict_config import PredictConfig
 from opendet.predict_files import open_image
 from opendet.predict_masks import Asked, masking
 from opendet.section import explain
+from opendet.sources.images import to_rgb
 
 Picture = str | Path | Image.Image | NDArray[np.uint8]
 """A file, a Pillow image, or pixels (H, W, 3) RGB or (H, W) grey, uint8."""
@@ -110,7 +111,7 @@ def _upright(picture: Picture) -> Image.Image:
             return opened
         raise ValueError(f"{picture}: {opened.why}")
     if isinstance(picture, Image.Image):
-        return ImageOps.exif_transpose(picture).convert("RGB")
+        return to_rgb(ImageOps.exif_transpose(picture))
     return Image.fromarray(_pixels(picture)).convert("RGB")
 
 

@@ -22,6 +22,7 @@ from opendet.model.outputs import DetectorOutput
 from opendet.model.vocabulary import Vocabulary, read_vocabulary
 from opendet.namer_choice import choose_namer, require_same_tower, wants_t5
 from opendet.predict_config import PredictConfig
+from opendet.sources.images import to_rgb
 from opendet.train.export import Resize, load_detector, read_card
 
 # B images, Q queries, N objects
@@ -146,5 +147,5 @@ def _in_pixels(boxes_cxcywh: Tensor, size_hw: Tensor) -> Tensor:
 
 
 def _example(image: Image.Image) -> Example:
-    pixels = functional.pil_to_tensor(image.convert("RGB"))
+    pixels = functional.pil_to_tensor(to_rgb(image))
     return Example("", pixels, torch.zeros(0, 4), (), (image.height, image.width))

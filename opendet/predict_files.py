@@ -76,7 +76,9 @@ def open_image(path: Path) -> Image.Image | Unseen:
         if path.is_dir():
             return Unseen(path, "is a folder: name its images, such as folder/*.jpg")
         if not path.is_file():
-            return Unseen(path, "there is no such file")
+            return Unseen(
+                path, "is no plain file: save it" if path.exists() else "there is no such file"
+            )
         if path.stat().st_size > MAX_BYTES:
             return Unseen(path, f"file too large: more than {MAX_BYTES} bytes")
         content = path.read_bytes()

@@ -17,6 +17,7 @@ from PIL.Image import Image
 from opendet.annotators.segment import SegmentConfig, Segmenter
 from opendet.annotators.weights import folder_digest
 from opendet.detections import Detections
+from opendet.sources.images import to_rgb
 
 
 class Asked(Protocol):
@@ -75,7 +76,7 @@ def with_masks(image: Image, detections: Detections, segmenter: Segmenter) -> De
     """The same objects, each with its mask; None where the model draws none or is not sure enough
     of it."""
     boxes_xyxy = [(x0, y0, x1, y1) for x0, y0, x1, y1 in detections.boxes_xyxy.tolist()]
-    drawn = segmenter.segment(image.convert("RGB"), boxes_xyxy)
+    drawn = segmenter.segment(to_rgb(image), boxes_xyxy)
     return replace(detections, masks=[one[0] if one else None for one in drawn])
 
 

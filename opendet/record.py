@@ -120,6 +120,11 @@ class Region:
         return not self.refusal
 
     @property
+    def true_names(self) -> tuple[str, ...]:
+        """What the source calls it, each as right as the others; for counting and judging only."""
+        return (self.label, *self.other_labels) if self.label is not None else ()
+
+    @property
     def has_object(self) -> bool:
         """Whether its box may be learned from: there is one object, whatever it is called."""
         return not self.crowd and (self.kept or self.refusal in NAME_REFUSALS)

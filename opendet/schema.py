@@ -174,7 +174,8 @@ def record_to_json(record: Record) -> str:
 
 
 def record_from_json(text: str | bytes, *, where: str = "the JSON") -> Record:
-    """Back from `record_to_json`. Raises ValueError, in one line that names `where`."""
+    """Back from `record_to_json`. Raises ValueError, in one line that names `where`, for all that
+    it could not have written: another form or version, a number that is none, half a character."""
     written = _as_written(text)
     return _as_judged(text, where) if written is None else written
 
@@ -198,9 +199,14 @@ def _as_judged(text: str | bytes, where: str) -> Record:
         raise ValueError(f"{where} holds no record: expected an object")
     _check_version(str(fields.pop("record_version", "none")), where)
     try:
-        return _RECORD.validate_python(fields)
+        record = _RECORD.validate_python(fields)
     except ValidationError as error:
         raise ValueError(f"{where}: {_first_problem(error)}") from error
+    try:
+        record_to_json(record).encode()
+    except ValueError as error:
+        raise ValueError(f"{where} holds what no record may: {error}") from error
+    return record
 
 
 def _check_version(version: str, where: str) -> None:

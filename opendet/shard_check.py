@@ -28,7 +28,8 @@ def verify_shards(folder: Path) -> list[Problem]:
     """Every problem of a published folder of shards; an empty list means that it is whole.
 
     Finds flipped bits, cuts, swapped, missing and surplus files, records that disagree with their
-    images, and keys that come twice.
+    images, and keys that come twice. Nothing else tells a manifest's stage and fingerprint, nor the
+    name in the list of wids: those are believed. That list may be missing: no reader of ours asks.
     """
     try:
         manifest = read_manifest(folder)

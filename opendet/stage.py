@@ -29,8 +29,8 @@ class Task:
 
     shard: ShardName
     inputs: dict[str, str] = field(default_factory=dict)
-    """What the part is made from: path below the project's root -> sha256. A part whose commit
-    record names other inputs is made again."""
+    """What the part is made from: name, such as `caption/train-000000.parquet` -> sha256. A part
+    whose commit record names other inputs is made again."""
 
 
 @dataclass(frozen=True)

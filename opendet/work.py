@@ -12,6 +12,7 @@ again. The driver alone writes commit records, under the build's lock.
 """
 
 import hashlib
+import logging
 import os
 import shutil
 import uuid
@@ -29,6 +30,8 @@ from opendet.manifest import (
     write_manifest,
 )
 from opendet.stage import Task
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +98,12 @@ class WorkFolder:
     def committed(self, task: Task) -> PartCommit | None:
         """The task's commit record, if its part is there and was made from the same inputs."""
         path = self._commit_path(task.shard.name, task.inputs)
-        if not path.exists():
-            return None
-        commit = read_commit(path)
-        assert commit.inputs == task.inputs, f"{path} speaks of other inputs"
-        if commit.shard != task.shard:
+        commit = _readable(path)
+        if commit is None or (commit.shard, commit.inputs) != (task.shard, task.inputs):
             return None
         folder = self.part_folder(task.shard.name, commit.files)
         written = path.stat().st_mtime_ns
-        whole = all(
+        whole = folder.is_dir() and all(
             _is_as_committed(folder / name, stamp, written) for name, stamp in commit.files.items()
         )
         return commit if whole else None
@@ -148,11 +148,23 @@ class WorkFolder:
         """Remove parts that no commit record speaks of: `retry` has replaced them."""
         known = {self._commit_path(part.shard.name, part.inputs): part for part in published}
         others = (path for path in (self.root / "commits").glob("*.json") if path not in known)
-        commits = (*known.values(), *(read_commit(path) for path in others))
-        current = {self.part_folder(part.shard.name, part.files) for part in commits}
+        commits = (*known.values(), *map(_readable, others))
+        current = {self.part_folder(one.shard.name, one.files) for one in commits if one}
         for folder in (self.root / "parts").glob("*"):
             if folder not in current:
                 shutil.rmtree(folder)
+
+
+def _readable(path: Path) -> PartCommit | None:
+    """The commit record there; None where there is none, or a damaged one, which counts for none:
+    what it spoke of can be made again."""
+    if not path.exists():
+        return None
+    try:
+        return read_commit(path)
+    except ValueError as error:
+        log.warning("%s: its part is made again", error)
+        return None
 
 
 def _is_as_committed(path: Path, stamp: FileStamp, committed_ns: int) -> bool:
@@ -167,12 +179,15 @@ def _is_as_committed(path: Path, stamp: FileStamp, committed_ns: int) -> bool:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """A hard link where the file system allows one, else a copy that is on the disk."""
+    """A hard link where the file system allows one, else a copy that has its name once it is whole
+    and on the disk."""
     try:
         os.link(source, target)
     except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)
-        fsync_path(target)
+        half = target.with_name(f".{target.name}.copying")
+        shutil.copyfile(source, half)
+        fsync_path(half)
+        half.replace(target)
 
 
 def replace_folder(new: Path, target: Path) -> None:

@@ -1,5 +1,6 @@
 """`opendet detect` looks at folders and films, goes past what is broken, and is stopped cleanly."""
 
+import errno
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import typer
 from PIL import Image
 
 from opendet.detections import Detections
@@ -122,6 +124,21 @@ def test_what_is_broken_is_told_and_the_rest_is_looked_at(
         "none.mp4: cannot be read as a film: Invalid data found when processing input"
     )
     assert 50 < len(told.out.splitlines()) < 80
+
+
+def test_a_reader_who_has_seen_enough_ends_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no fault of the film's, and the next one is not begun."""
+
+    def closed(text: str) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    monkeypatch.setattr(typer, "echo", closed)
+    films = [Film(write_film(tmp_path / f"{name}.mp4")) for name in ("one", "two")]
+    with pytest.raises(BrokenPipeError):
+        look_at(Brightness(), films, Look(as_json=True))
+    assert capsys.readouterr().err == ""
 
 
 def test_what_the_detector_cannot_take_is_that_pictures_trouble(

@@ -5,6 +5,7 @@ import os
 import re
 import resource
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -84,16 +85,17 @@ def test_an_error_of_the_disk_names_what_was_written(
     assert raised.value.errno == number
 
 
-@pytest.fixture
+@contextmanager
 def eight_bytes() -> Iterator[None]:
-    """More no file of this process may have."""
+    """More no file of this process may have: not the one either that pytest's own words go to."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.usefixtures("eight_bytes")
 @pytest.mark.parametrize(
     "write",
     [
@@ -103,7 +105,8 @@ def eight_bytes() -> Iterator[None]:
     ids=["safetensors", "tokenizers"],
 )
 def test_what_is_written_in_rust_says_so_too(tmp_path: Path, write: Callable[[Path], None]) -> None:
-    with pytest.raises(OSError, match="/a/b") as raised, errors_name(Path("/a/b")):
+    names = errors_name(Path("/a/b"))
+    with pytest.raises(OSError, match="/a/b") as raised, eight_bytes(), names:
         write(tmp_path / "x")
     assert raised.value.errno == errno.EFBIG
 

@@ -6,6 +6,9 @@ import fcntl
 import hashlib
 import math
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,9 +29,11 @@ from opendet.files import (
     fsync_path,
     require_folder_place,
     sha256_of,
+    sweep_unfinished,
     write_durably,
     write_json_durably,
 )
+from tests.recorded_steps import recorded_steps
 
 
 def two_folders(tmp_path: Path) -> tuple[Path, Path]:
@@ -137,22 +142,7 @@ def test_a_hash_and_a_text_are_the_ones_that_others_make(tmp_path: Path) -> None
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path, bytes]]:
-    """The fsyncs and renames, each with its path and what was on the way to the disk then."""
-    told: list[tuple[str, Path, bytes]] = []
-    fsync, replace = os.fsync, Path.replace
-
-    def told_fsync(handle: int) -> None:
-        path = Path(f"/proc/self/fd/{handle}").readlink()
-        told.append(("fsync", path, b"" if path.is_dir() else path.read_bytes()))
-        fsync(handle)
-
-    def told_replace(path: Path, target: Path) -> Path:
-        told.append(("rename", path, path.read_bytes()))
-        return replace(path, target)
-
-    monkeypatch.setattr(os, "fsync", told_fsync)
-    monkeypatch.setattr(Path, "replace", told_replace)
-    return told
+    return recorded_steps(monkeypatch)
 
 
 def test_a_file_is_on_the_disk_before_it_has_its_name(
@@ -277,8 +267,68 @@ def test_a_lock_tells_its_owner_and_lets_go(tmp_path: Path) -> None:
             pass
     with exclusive_lock(tmp_path / "new" / "lock", what="toy"), exclusive_lock(path, what="toy"):
         pass
-    with held_by_another(path, " 4321\n"), pytest.raises(BusyError, match="by process 4321: wait"):
+    alive = os.getppid()
+    with held_by_another(path, f" {alive}\n"), pytest.raises(BusyError, match=f"ess {alive}: wait"):
         exclusive_lock(path, what="toy").__enter__()
+
+
+@pytest.mark.parametrize("before", ["one who is dead", "99999999999999999999", "{dead}"])
+def test_the_owner_before_is_not_taken_for_this_one(tmp_path: Path, before: str) -> None:
+    """The new one has the lock already, and has yet to say so."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    told = before.format(dead=ended.pid)
+    with (
+        held_by_another(tmp_path / "lock", told),
+        pytest.raises(BusyError, match="built, by another process"),
+    ):
+        exclusive_lock(tmp_path / "lock", what="toy").__enter__()
+
+
+HOLDER = """
+import os, signal, sys
+from pathlib import Path
+from opendet.files import exclusive_lock
+with exclusive_lock(Path(sys.argv[1]), what="toy"):
+    forked = os.fork()
+    if forked == 0:
+        print(os.getpid(), flush=True)
+    signal.pause()
+"""
+
+
+def test_a_lock_dies_with_its_holder_and_not_with_what_that_has_forked(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        forked = int(holder.stdout.readline())
+        try:
+            with pytest.raises(BusyError), exclusive_lock(path, what="toy"):
+                pass
+            holder.kill()
+            holder.wait()
+            with exclusive_lock(path, what="toy"):
+                os.kill(forked, 0)
+        finally:
+            os.kill(forked, signal.SIGKILL)
+
+
+def test_what_killed_writes_left_is_swept_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.json", ".gitignore", ".a.json", ".keep.me", "a.json.abcdefgh"):
+        (tmp_path / name).write_text("")
+    before = set(tmp_path.iterdir())
+    monkeypatch.setattr(Path, "replace", None)
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
+    with pytest.raises(TypeError):
+        write_durably(tmp_path / "a.json", b"new")
+    monkeypatch.undo()
+    assert len(set(tmp_path.iterdir()) - before) == 1
+    sweep_unfinished(tmp_path)
+    assert set(tmp_path.iterdir()) == before
+    sweep_unfinished(tmp_path / "none")
 
 
 def test_an_owner_has_a_moment_to_say_who_it_is(
@@ -296,9 +346,9 @@ def test_an_owner_has_a_moment_to_say_who_it_is(
 
         def say_it(seconds: float) -> Any:
             pauses.append(seconds)
-            path.write_text("77" if len(pauses) == 3 else "")
+            path.write_text(f"{os.getppid()}" if len(pauses) == 3 else "")
 
         monkeypatch.setattr(time, "sleep", say_it)
-        with pytest.raises(BusyError, match="by process 77: wait"):
+        with pytest.raises(BusyError, match=f"by process {os.getppid()}: wait"):
             exclusive_lock(path, what="toy").__enter__()
         assert len(pauses) == 3

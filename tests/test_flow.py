@@ -157,6 +157,20 @@ def test_retry_asks_for_the_quarantined_only(tmp_path: Path) -> None:
     assert [r.key for r in _records(work, part)] == [f"k{n:04d}" for n in range(16) if n != 9]
 
 
+def test_retry_survives_a_sample_that_kills(tmp_path: Path, ray_of_two: None) -> None:
+    """One that was mended is made; one that kills again stays out, and costs no shard behind it."""
+    work = WorkFolder(tmp_path / "work")
+    sick = world.Captioner(dies_on=("k0003", "k0007"), raises_on=("k0020",))
+    run(world.stage(sick), world.tasks(2), work, actors=1)
+    ran = retry(world.stage(world.Captioner(dies_on=("k0003",))), world.tasks(2), work)
+    first, second = ran.manifest.parts
+    assert [(entry.key, entry.error, entry.attempt) for entry in first.quarantined] == [
+        ("k0003", POISON, 1)
+    ]
+    assert [r.key for r in _records(work, first)] == [f"k{n:04d}" for n in range(16) if n != 3]
+    assert (second.samples_out, second.quarantined) == (16, ())
+
+
 def test_a_full_disk_stops_the_run_and_harms_nothing(tmp_path: Path) -> None:
     work = WorkFolder(tmp_path / "work")
     run(world.stage(), world.tasks(2), work, actors=0)
@@ -273,11 +287,11 @@ def test_a_holder_that_has_yet_to_say_who_it_is(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with path.open("w") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
-        told = threading.Timer(0.1, path.write_text, args=("4321",))
+        told = threading.Timer(0.1, path.write_text, args=(f"{os.getppid()}",))
         with pytest.raises(BusyError, match="toy is being built, by another process: wait"):
             exclusive_lock(path, what="toy").__enter__()
         told.start()
-        with pytest.raises(BusyError, match="toy is being built by process 4321: wait"):
+        with pytest.raises(BusyError, match=f"toy is being built by process {os.getppid()}: wait"):
             exclusive_lock(path, what="toy").__enter__()
 
 

@@ -123,6 +123,7 @@ def test_tallies_add_up_and_splits_are_told_apart() -> None:
             "parts.0.samples_in: Input should be a valid int",
         ),
         ('"sha256": "0', '"other": "0', "parts.0.files.b-000000.tar.sha256: Field required"),
+        ('"sha256": "0', '"sha256": "/', "parts.0.files.b-000000.tar.sha256: String should match"),
         ("{", "[", "its root: Invalid JSON: "),
     ],
 )

@@ -11,6 +11,11 @@ def test_in_words() -> None:
     assert read_names("cat, red  dog,,cat , Eiffel Tower") == ("cat", "red dog", "Eiffel Tower")
 
 
+def test_more_words_than_a_file_s_name_may_have() -> None:
+    names = [f"some object {number}" for number in range(400)]
+    assert read_names(", ".join(names)) == tuple(names)
+
+
 def test_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "names.txt"
     path.write_text("\ufeffcat\n# a comment\n\n  red dog \nsalt, pepper\ncat\n", "utf-8")

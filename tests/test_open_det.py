@@ -126,6 +126,14 @@ def test_a_file_an_image_and_its_pixels_are_one_picture(model: Path, tmp_path: P
     assert detector([]) == []
 
 
+def test_sixteen_bits_are_scaled_from_a_file_and_from_an_image(model: Path, tmp_path: Path) -> None:
+    detector = OpenDet.from_pretrained(model, **EVERYTHING)
+    deep = Image.fromarray(np.asarray(picture().convert("L")).astype(np.uint16) * 257)
+    deep.save(tmp_path / "deep.png")
+    same(detector(deep), detector(tmp_path / "deep.png"))
+    same(detector(deep), detector(picture().convert("L")))
+
+
 def test_a_turned_photograph_is_seen_upright(model: Path, tmp_path: Path) -> None:
     detector = OpenDet.from_pretrained(model, **EVERYTHING)
     exif = Image.Exif()

@@ -16,7 +16,10 @@ def test_a_picture_that_came_back_is_retried_and_the_build_is_whole(tmp_path: Pa
     lost = project / "pictures" / "p2.jpg"
     assert run_cli(project, "data", "build", "--until", "clip").code == 0
     lost.unlink()
+    begun = project / "datasets" / "tiny" / "metrics" / ".embed.json.abcdefgh"
+    begun.write_text("what a kill has left")
     assert run_cli(project, "data", "build", "embed", "verify", "filter", "shards").code == 0
+    assert not begun.exists()
     [sick] = quarantined(project, "embed")
     assert sick.key == "train-p2"
     assert "its image is gone" in sick.error

@@ -182,6 +182,21 @@ def test_json_that_is_no_record_is_refused(text: str) -> None:
         record_from_json(text, where="member k.json")
 
 
+@pytest.mark.parametrize("number", ["NaN", "1e999", "-Infinity"])
+def test_a_number_that_is_none_is_refused(number: str) -> None:
+    boxed = replace(PLAIN, regions=(Region((0.125, 0.0, 1.0, 1.0), Provenance("source")),))
+    text = record_to_json(boxed)
+    assert record_from_json(text) == boxed
+    with pytest.raises(ValueError, match=r"^k\.json holds what no record may"):
+        record_from_json(text.replace("0.125", number), where="k.json")
+
+
+def test_half_a_character_is_refused() -> None:
+    fields = json.loads(record_to_json(PLAIN))
+    with pytest.raises(ValueError, match=r"^k\.json holds what no record may"):
+        record_from_json(json.dumps({**fields, "caption": "\ud800"}), where="k.json")
+
+
 def test_truncated_parquet_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     write_records(path, [PLAIN])

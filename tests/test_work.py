@@ -174,8 +174,9 @@ def test_a_record_that_lies_under_the_name_of_another_is_never_taken(work: WorkF
     commit = committed(work)
     [path] = (work.root / "commits").iterdir()
     path.write_text(commit_text(replace(commit, inputs={"input": "2"})))
-    with pytest.raises(AssertionError, match=f"^{path} speaks of other inputs$"):
-        work.committed(TASK)
+    assert work.committed(TASK) is None
+    work.commit(commit)
+    assert work.committed(TASK) == commit
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -297,6 +298,24 @@ def test_records_of_what_is_published_are_not_read_again(
     assert len(list((work.root / "parts").iterdir())) == 4
 
 
+def test_a_damaged_record_stops_nobody(
+    work: WorkFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of other inputs it is in nobody's way; of these the part is made again."""
+    older = replace(TASK, inputs={"input": "0"})
+    committed(work, {"old": b""}, older)
+    (damaged,) = (work.root / "commits").iterdir()
+    damaged.write_bytes(b"")
+    current = committed(work)
+    work.publish(tmp_path / "out", manifest_of(current))
+    assert work.committed(TASK) == current
+    caplog.clear()
+    assert work.committed(older) is None
+    (said,) = caplog.messages
+    assert str(damaged) in said
+    assert committed(work, {"old": b""}, older) == work.committed(older)
+
+
 def test_what_attempts_left_is_swept_and_nothing_else(work: WorkFolder) -> None:
     work.sweep()  # of a folder that is not there
     commit = committed(work)
@@ -328,9 +347,13 @@ def test_where_there_are_no_hard_links_a_file_is_copied(
     link_or_copy(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "b").samefile(tmp_path / "a")
     monkeypatch.setattr(os, "link", refused)
+    synced: list[tuple[str, bytes]] = []
+    monkeypatch.setattr(works, "fsync_path", lambda it: synced.append((it.name, it.read_bytes())))
     link_or_copy(tmp_path / "a", tmp_path / "c")
+    assert synced == [(".c.copying", b"a")], "it has its name once it is on the disk"
     assert (tmp_path / "c").read_bytes() == b"a"
     assert not (tmp_path / "c").samefile(tmp_path / "a")
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "c"}
 
 
 def test_a_folder_comes_to_its_place_and_the_one_before_to_where_it_was(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from pydantic import Field, field_validator
 
+from opendet.annotators.windows import window_of
 from opendet.curate.prompting import Prompt
 from opendet.curate.text import clean_text
 from opendet.record import BoxXYXY, Record, Region
@@ -157,15 +158,15 @@ def _of_regions(record: Record, config: VerifierSection) -> Iterator[Question]:
             continue
         name, box_xyxy = region.names[0], region.box_xyxy
         if config.name_prompt:
-            crop = Shown(_window(record, box_xyxy, config.context), ())
+            crop = Shown(window_of(record, box_xyxy, config.context), ())
             yield Question("name", index, name, *_filled(config.name_prompt, name), crop)
         if config.box_prompt:
-            drawn = Shown(_window(record, box_xyxy, config.box_context), (box_xyxy,))
+            drawn = Shown(window_of(record, box_xyxy, config.box_context), (box_xyxy,))
             yield Question("box", index, name, *_filled(config.box_prompt, name), drawn)
 
 
 def _of_names(record: Record, tried: Sequence[str], config: VerifierSection) -> Iterator[Question]:
-    whole = _window(record, None, None)
+    whole = window_of(record, None, None)
     known = {judged.name for judged in record.partial}  # no answer would change it
     checked = (region.names[0] for region in record.regions if is_checked(region))
     names = [name for name in dict.fromkeys(checked) if name not in known]
@@ -181,17 +182,3 @@ def _of_names(record: Record, tried: Sequence[str], config: VerifierSection) -> 
 def _filled(prompt: Prompt, name: str) -> tuple[str, str]:
     """The words with the name in its place, and their version."""
     return prompt.text.replace(_PLACE, clean_text(name)), prompt.version
-
-
-def _window(
-    record: Record, box_xyxy: BoxXYXY | None, context: float | None
-) -> tuple[int, int, int, int]:
-    """A box with its surroundings, at least one pixel large; the whole image without a context."""
-    if box_xyxy is None or context is None:
-        return 0, 0, record.width, record.height
-    x0, y0, x1, y1 = box_xyxy
-    across, down = context * (x1 - x0), context * (y1 - y0)
-    left, top = int(max(x0 - across, 0)), int(max(y0 - down, 0))
-    right = max(int(min(x1 + across, record.width) + 0.999), left + 1)
-    bottom = max(int(min(y1 + down, record.height) + 0.999), top + 1)
-    return left, top, right, bottom

@@ -103,9 +103,11 @@ def _rows(result: dict[str, Any], size: Size) -> Iterator[Row]:
     left_out = sum(counts["dropped"].values()) + counts["quarantined"]
     yield at_most(
         "samples not accounted for",
-        abs(size.samples - counts["images_out"] - left_out),
+        abs(size.samples - counts["images_out"] - left_out)
+        + abs(packed.counts["images_out"] - result["reader"]["samples"]),
         0,
-        f"{counts['images_out']:,} out, {left_out:,} left out, {size.shards:,} shards",
+        f"{counts['images_out']:,} out, {left_out:,} left out, {size.shards:,} shards; of packed "
+        f"ones the reader finds {result['reader']['samples']:,.0f}",
     )
     peak = max(caption.peak_gigabytes, packed.peak_gigabytes)
     yield at_most("driver's peak memory, GB", peak, DRIVER_GIGABYTES)

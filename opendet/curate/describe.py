@@ -5,7 +5,7 @@ planted error is a description and a name that differ from the label, and nothin
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -22,6 +22,7 @@ from opendet.annotators.grammar import (
 )
 from opendet.annotators.served_config import ServedConfig
 from opendet.annotators.vision_language import VisionLanguageConfig
+from opendet.annotators.windows import window_of
 from opendet.answers.memory import AnswerPlace
 from opendet.curate.asking import (
     Language,
@@ -135,7 +136,7 @@ def tally(records: Sequence[Record]) -> dict[str, int]:
 def is_planted(region: Region) -> bool:
     """Whether the grammar said another name than the source's: for counting and judging only."""
     by_grammar = region.names_from is not None and region.names_from.model == "grammar"
-    return by_grammar and region.names[:1] != (region.label,)
+    return by_grammar and not {*region.names[:1]} & {*region.true_names}
 
 
 def describe_by_grammar(
@@ -148,7 +149,8 @@ def describe_by_grammar(
     regions = list(record.regions)
     for index, number in place.items():
         thing = things[number]
-        said = _said(thing, vocabulary, config, key=record.key, index=index)
+        true = regions[index].true_names
+        said = _said(thing, true, vocabulary, config, key=record.key, index=index)
         others = [*things[:number], *things[number + 1 :]]
         text = write_description(thing, others, said=said, width=record.width, height=record.height)
         by = Provenance("grammar", REVISION)
@@ -158,14 +160,23 @@ def describe_by_grammar(
 
 
 def _said(
-    thing: Named, vocabulary: Sequence[str], config: DescribeConfig, *, key: str, index: int
+    thing: Named,
+    true: Collection[str],
+    vocabulary: Sequence[str],
+    config: DescribeConfig,
+    *,
+    key: str,
+    index: int,
 ) -> str:
-    """The true name, or a wrong one in the configured share of cases."""
+    """Its name, or in the configured share of cases one that is none of the true ones."""
     if draw(config.seed, key, index, "planted") >= config.planted_error_share:
+        return thing.name
+    wrong = [name for name in vocabulary if name not in true]
+    if not wrong:
         return thing.name
     return wrong_name(
         thing.name,
-        vocabulary,
+        wrong,
         one_word_share=config.one_word_share,
         seed=config.seed,
         key=key,
@@ -230,12 +241,6 @@ def _with_name(region: Region, name: str, provenance: Provenance) -> Region:
 
 
 def _crop(sample: Sample, box_xyxy: BoxXYXY, *, context: float) -> "Image":
-    """The region with some of its surroundings, at least one pixel large."""
+    """The region with some of its surroundings."""
     assert sample.pixels is not None, f"{sample.key} came without pixels"
-    width, height = sample.pixels.size
-    x0, y0, x1, y1 = box_xyxy
-    across, down = context * (x1 - x0), context * (y1 - y0)
-    left, top = int(max(x0 - across, 0)), int(max(y0 - down, 0))
-    right = max(int(min(x1 + across, width) + 0.999), left + 1)
-    bottom = max(int(min(y1 + down, height) + 0.999), top + 1)
-    return sample.pixels.crop((left, top, right, bottom))
+    return sample.pixels.crop(window_of(sample.record, box_xyxy, context))

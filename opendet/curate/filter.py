@@ -325,7 +325,7 @@ def _verdicts(region: Region, config: FilterConfig) -> list[str]:
     disagreed = region.refusal in _AGAINST_NAMES
     if region.label is None or not config.judges_names or not (region.kept or disagreed):
         return verdicts
-    planted = region.names[0] != region.label
+    planted = region.names[0] not in region.true_names
     verdicts.append("judged")
     verdicts += ["disagrees"] * disagreed + ["planted.judged"] * planted
     return verdicts + ["planted.caught"] * (disagreed and planted)
@@ -339,7 +339,7 @@ def _training_verdicts(region: Region, config: FilterConfig, *, heard: bool) -> 
         return ["training.unheard"]
     if region.label is None:
         return []
-    planted = region.names[0] != region.label
+    planted = region.names[0] not in region.true_names
     said = {"judged": True, "against": against, "planted": planted, "caught": against and planted}
     return [f"training.{what}" for what, so in said.items() if so]
 

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from opendet.annotators.verifier import Kind
 from opendet.curate.asking import noted
-from opendet.record import NameJudgement, Provenance, Record, Region
+from opendet.record import NameJudgement, Provenance, Record
 from opendet.schema import read_records, write_records, write_table
 
 Fault = Literal["", "unread", "unanswered"]
@@ -134,12 +134,12 @@ def _counted(verdict: Verdict, record: Record) -> list[str]:
         case "all_found":
             return ["all_found"] + ["partial"] * _is_among(record.partial, verdict)
         case "there":
-            true = {name for region in record.regions for name in true_names(region)}
+            true = {name for region in record.regions for name in region.true_names}
             absent = _is_among(record.absent, verdict)
             untrue = absent and verdict.name in true
             return ["tried"] + ["absent"] * absent + ["absent.untrue"] * untrue
     counted = ["names"] + ["names.wrong"] * denied
-    if true := set(true_names(record.regions[verdict.region])):
+    if true := set(record.regions[verdict.region].true_names):
         planted = verdict.name not in true
         counted += ["judged"] + ["said_wrong"] * denied + ["planted.judged"] * planted
         counted += ["planted.caught"] * (denied and planted)
@@ -148,11 +148,6 @@ def _counted(verdict: Verdict, record: Record) -> list[str]:
 
 def _is_among(judgements: Sequence[NameJudgement], verdict: Verdict) -> bool:
     return any(judged.name == verdict.name for judged in judgements)
-
-
-def true_names(region: Region) -> tuple[str, ...]:
-    """What the source calls it; for counting and judging only."""
-    return (region.label, *region.other_labels) if region.label is not None else ()
 
 
 # --- on disk

@@ -222,8 +222,9 @@ def duration(seconds: float) -> str:
 
 
 def is_wrong(region: Region) -> bool:
-    """Whether its first name is known not to be the true one."""
-    return region.label is not None and bool(region.names) and region.names[0] != region.label
+    """Whether its first name is known to be none of the true ones."""
+    true = region.true_names
+    return bool(true and region.names) and region.names[0] not in true
 
 
 def filtered_regions(inputs: ReportInputs) -> list[tuple[Record, Region]]:

@@ -1,6 +1,7 @@
 """Everything that reads a file which may come from anywhere, each with an undamaged one."""
 
 import random
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,14 +12,19 @@ from opendet.curate.source import SourceChecker, SourceConfig
 from opendet.faults.annotation_seeds import Seed, pictures, seeds
 from opendet.faults.killed import bytes_of
 from opendet.faults.mutations import mutated, mutated_header, mutated_json
+from opendet.faults.toy_build import read_shard as read_toys
+from opendet.faults.toy_build import tasks, write_shard
 from opendet.faults.toy_shards import toy_sample, vouch, write_toy_shards
 from opendet.inspect.collection import Trouble, open_collection
+from opendet.manifest import PartCommit
 from opendet.schema import read_records, write_records
 from opendet.shard_check import verify_shards
+from opendet.shard_notes import NoteStore
 from opendet.shard_reader import read_index, read_shard
 from opendet.shard_set import ShardSet
 from opendet.sources.batches import list_batch
 from opendet.sources.card import SourceCard, read_card
+from opendet.work import WorkFolder
 from opendet.yaml_file import read_yaml
 
 CONFIG = b"""run: {actors: 0, batch_size: 4}
@@ -69,6 +75,7 @@ def targets(folder: Path) -> list[Target]:
     """All of them; `folder` is where the undamaged files are made."""
     return [
         *_of_shards(folder),
+        _of_work(folder),
         *(_of_batch(name, seed) for name, seed in seeds().items()),
         *_of_yaml(),
     ]
@@ -97,9 +104,13 @@ def _of_shards(folder: Path) -> list[Target]:
 
 
 def _read_set(folder: Path) -> None:
-    shards = ShardSet.open(folder)
-    for index in range(len(shards)):
-        shards.sample(index)
+    """As a trainer does at its start; and at its next one, by the notes of the first."""
+    notes = folder / "verified"
+    shutil.rmtree(notes, ignore_errors=True)  # of another try
+    for _ in range(2):
+        shards = ShardSet.open(folder, kept=NoteStore(notes))
+        for index in range(len(shards)):
+            shards.sample(index)
 
 
 def _read_vouched(folder: Path) -> None:
@@ -126,6 +137,24 @@ def _look(folder: Path) -> None:
 
 def _one_line(text: str) -> None:
     assert "\n" not in text, f"several lines: {text!r}"
+
+
+def _of_work(folder: Path) -> Target:
+    """A commit record, which counts for its part or for nothing."""
+    [task], work = tasks(1), WorkFolder(folder / "work")
+    records = [sample.record for sample in read_toys(task)]
+    files = work.write_part(task.shard.name, lambda at: write_shard(at, task.shard.name, records))
+    there = len(records)
+    work.commit(PartCommit(task.shard, there, there, (), (), {}, files, task.inputs))
+    whole = bytes_of(work.root)
+    commits = {name: content for name, content in whole.items() if name.startswith("commits/")}
+    rest = {name: content for name, content in whole.items() if name not in commits}
+
+    def read(folder: Path) -> None:
+        commit = WorkFolder(folder).committed(task)
+        assert commit is None or commit.files == files, f"it counts, with the files {commit.files}"
+
+    return Target("a commit record", commits, read, rest)
 
 
 def _of_batch(name: str, seed: Seed) -> Target:

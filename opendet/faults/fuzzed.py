@@ -21,7 +21,7 @@ from opendet.faults.fuzz_targets import Target, targets
 from opendet.faults.refusals import wrong_of
 from opendet.faults.rows import Effort, Shown, Tally
 
-EACH = 1500
+EACH = 1000
 """Damaged files of each target."""
 LONGEST = 5.0
 """Seconds that a read may take."""

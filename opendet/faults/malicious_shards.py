@@ -2,9 +2,10 @@
 
 import io
 import json
+import resource
 import tarfile
-from collections.abc import Callable
-from contextlib import chdir
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,11 +18,14 @@ from opendet.inspect.collection import open_collection
 from opendet.manifest import ShardName, read_manifest, write_manifest
 from opendet.schema import record_to_json
 from opendet.shard_check import verify_shards
+from opendet.shard_notes import NoteStore
 from opendet.shard_reader import read_shard
 from opendet.shard_set import ShardSet
 
 NAME = "a-000000"
 """Of the shard whose tar file is exchanged."""
+ROOM = 1 << 30
+"""Bytes: who reads something without end is to fail soon, and not to take the machine along."""
 
 Added = Callable[[tarfile.TarFile, Path], None]
 """Adds something to a shard that else is whole; told the canary."""
@@ -181,6 +185,35 @@ def _folder_link(folder: Path, _: Path) -> str:
     )
 
 
+def _hash_that_is_a_path(folder: Path, _: Path) -> str:
+    """What is noted of a shard lies below its sha256, which here leads to what never ends."""
+    shards = folder / "shards"
+    write_toy_shards(shards, shards=1, each=2)
+    manifest = read_manifest(shards)
+    part = manifest.parts[0]
+    evil = replace(part.files[f"{NAME}.tar"], sha256="/dev/zero")
+    parts = (replace(part, files={**part.files, f"{NAME}.tar": evil}),)
+    write_manifest(shards, replace(manifest, parts=parts))
+    kept = NoteStore(folder / "verified")
+    with _in_little_room():
+        return refused(lambda: ShardSet.open(shards, kept=kept), shards) or (
+            "" if verify_shards(shards) else "verify found nothing"
+        )
+
+
+@contextmanager
+def _in_little_room() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    room = pages * resource.getpagesize() + ROOM
+    known = [limit for limit in before if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min([room, *known]), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 SHARDS = (
     *(Attack(name, partial(_with_member, *added)) for name, added in _ADDED.items()),
     Attack("a record whose key leaves the folder", _record_of_another),
@@ -189,4 +222,5 @@ SHARDS = (
     Attack("a pipe: address", _address),
     Attack("a pipe: address in wids' index", _index_of_wids),
     Attack("a shard that is a link to a device", _folder_link),
+    Attack("a sha256 that is a path", _hash_that_is_a_path),
 )

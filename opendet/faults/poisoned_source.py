@@ -114,18 +114,19 @@ def sourced(folder: Path, batch: Mapping[str, Any]) -> Sourced:
     stage, tasks = check_stage(card, config, root=folder, checks=checks, fingerprint="toy")
     checked = run(stage, tasks, checks, actors=0)
     manifest = plan(card, config, checked, checks, work).manifest
-    return Sourced(manifest, _records_of(manifest, work))
+    return Sourced(manifest, {record.key: record for record in records_of(manifest, work)})
 
 
 _COCO = {"format": "coco", "annotations": "instances.json", "captions": "captions.json"}
 
 
-def _records_of(manifest: Manifest, work: WorkFolder) -> dict[str, Record]:
+def records_of(manifest: Manifest, work: WorkFolder) -> list[Record]:
+    """What really lies in the parts, whatever their commit records say."""
     found: list[Record] = []
     for part in manifest.parts:
         name = part.shard.name
         found += read_records(work.part_folder(name, part.files) / f"{name}.parquet")
-    return {record.key: record for record in found}
+    return found
 
 
 def _wrong_of_kept(poison: Poison, pictures: Path, records: Mapping[str, Record]) -> str:

@@ -16,7 +16,8 @@ log = logging.getLogger(__name__)
 HOLDS = "holds"
 HEAD = (
     "# Faults\n\nWritten by `make faults`; [reliability.md](reliability.md) says what is promised. "
-    "N of N good tries bound the rate of failure at 3/N (95 %).\n"
+    "N of N good tries bound the rate of failure at 3/N (95 %). A try of R2 or R10 is a whole run, "
+    "killed again and again: its kills stand in the figure.\n"
 )
 
 

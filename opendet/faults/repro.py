@@ -25,7 +25,7 @@ stages:
     deps: [first/out]
     outs: [second/out]
 """
-KILLS_A_TRY = 4
+KILLS_A_TRY = 2
 
 
 def killed_repros(effort: Effort) -> Shown:

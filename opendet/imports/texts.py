@@ -69,12 +69,13 @@ def with_batches(text: str, batches: Sequence[Mapping[str, Any]]) -> str:
     if listed.flow_style:
         added = "".join(item_text(batch, indent=2) for batch in batches)
         raise ValueError(f"its batches are in brackets: write them below each other, with {added}")
-    lines = text.splitlines()
+    lines = text.splitlines(keepends=True)  # by what YAML too takes for a line's end
     end = listed.end_mark.line if listed.end_mark.column == 0 else len(lines)
     while not lines[end - 1].strip() or lines[end - 1].startswith("#"):
         end -= 1  # what stands there is of the key that follows
     items = "".join(item_text(batch, indent=listed.start_mark.column) for batch in batches)
-    return "\n".join([*lines[:end], *items.splitlines(), *lines[end:], ""])
+    before = "".join(lines[:end])
+    return before + "\n" * (not before.endswith("\n")) + items + "".join(lines[end:])
 
 
 def page_text(card: SourceCard, seen: Sequence[tuple[Batch, Seen]]) -> str:

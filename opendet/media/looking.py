@@ -119,6 +119,8 @@ def _film(detector: "Asked", job: _Job, look: Look) -> int:
     try:
         with _opened(job.shown, look) as frames:
             watched = _watched(detector, frames, job, look)
+    except BrokenPipeError:  # who reads our lines has seen enough: no fault of the film's
+        raise
     except (ValueError, OSError) as error:
         say_wrong(f"{job.called}: {error}")
         return 1

@@ -70,6 +70,8 @@ def fetch(store: Store, folder: Path, *, version: str = "", transfers: int) -> F
         files = files_of_parts(manifest)
         came = _fetch_files(store, files, half, earlier=folder, transfers=transfers)
         _require_whole(half, {**wanted.files, **files})
+        for begun in [*half.rglob(".*.coming"), *half.rglob(".*.copying")]:
+            begun.unlink()  # by a run that was killed, of what came by another way since
         for part in manifest.parts:
             (half / commit_name(part)).write_text(commit_text(part), "utf-8")
         fsync_path(half)

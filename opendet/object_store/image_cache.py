@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ FOLDER = ".opendet/images"
 _KEPT_OF_BOUND = 0.9
 _CLEARED_EVERY = 0.05
 """Of the bound: so much is written by a process before it clears up once more."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass
@@ -30,15 +32,17 @@ class ImageCache:
         """None where the environment wants none. Raises ValueError where it says no number."""
         told = os.environ.get(GIGABYTES, "")
         try:
-            gigabytes = float(told) if told else DEFAULT_GIGABYTES
-        except ValueError as error:
+            most_bytes = int(float(told or DEFAULT_GIGABYTES) * 10**9)
+        except (ValueError, OverflowError) as error:  # the latter of `inf`
             raise ValueError(
                 f"{GIGABYTES} is {told[:40]!r}: write a number, 0 for no cache"
             ) from error
-        return cls(root / FOLDER, int(gigabytes * 10**9)) if gigabytes > 0 else None
+        return cls(root / FOLDER, most_bytes) if most_bytes > 0 else None
 
     def read(self, sha256: str) -> bytes | None:
         """None where it is not here; what the disk has damaged is forgotten."""
+        if not _SHA256.fullmatch(sha256):  # a record may say anything, and names no path by it
+            return None
         path = self._place(sha256)
         try:
             content = path.read_bytes()

@@ -12,6 +12,7 @@ from PIL import Image
 
 from opendet.onnx_export.card import OnnxCard
 from opendet.onnx_export.resampling import resample
+from opendet.sources.images import to_rgb
 
 Sides = tuple[int, int]
 """Height and width in pixels."""
@@ -42,7 +43,7 @@ def prepare(images: Sequence[Image.Image], card: OnnxCard) -> Prepared:
     sizes = [fitted_hw(image, card) for image in images]
     batch = np.zeros((len(images), 3, *padded_hw(sizes[0], card)), np.float32)
     for place, image, (height, width) in zip(batch, images, sizes, strict=True):
-        fitted = resample(np.asarray(image.convert("RGB")), (height, width))
+        fitted = resample(np.asarray(to_rgb(image)), (height, width))
         place[:, :height, :width] = fitted.transpose(2, 0, 1)
     batch /= 255
     return Prepared(batch, np.array(sizes, np.int64))

@@ -179,7 +179,7 @@ def _load_upright(image: "Picture") -> tuple["Picture", int]:
     try:
         image.load()
         orientation = _orientation_of(image)
-        rgb = _to_rgb(image)
+        rgb = to_rgb(image)
         rgb.info.clear()  # what the file said beside its pixels, such as a palette's transparency
     except MemoryError:
         raise
@@ -195,7 +195,8 @@ def _orientation_of(image: "Picture") -> int:
     return value if isinstance(value, int) and value in _TRANSPOSE else 1
 
 
-def _to_rgb(image: "Picture") -> "Picture":
+def to_rgb(image: "Picture") -> "Picture":
+    """An image of any mode."""
     if image.mode.startswith("I;16") or image.mode == "I":
         # Pillow would clip 16 bits at 255 and leave a white image
         return image.point(lambda value: value / 256).convert("L").convert("RGB")

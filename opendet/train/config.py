@@ -1,8 +1,9 @@
 """The trainer's knobs. Light to import: the command line loads it."""
 
+from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from opendet.section import Section
 
@@ -103,6 +104,11 @@ class TrainConfig(Section):
     warmup: WarmupConfig = WarmupConfig()
     """The namer's first lesson. It is left out where `start_from` is a model folder of ours with a
     T5."""
+
+    @field_validator("start_from")
+    @classmethod
+    def _from_home(cls, start_from: str) -> str:
+        return str(Path(start_from).expanduser()) if start_from.startswith("~") else start_from
 
     @model_validator(mode="after")
     def _booked_by_workers(self) -> Self:

@@ -10,7 +10,7 @@ from typing import Any
 
 from opendet.data.dataset import ExampleSet
 from opendet.data.loader import Loader
-from opendet.files import exclusive_lock, write_json_durably
+from opendet.files import exclusive_lock, sweep_unfinished, write_json_durably
 from opendet.model.captioner import Captioner
 from opendet.model.detector import OpenDetector
 from opendet.model.prototype_set import read_prototypes
@@ -75,11 +75,20 @@ class _Workplace:
     def model(self) -> Path:
         return self.folder / "model"
 
+    @property
+    def verified(self) -> Path:
+        return self.folder / "verified"
+
     def lock(self) -> AbstractContextManager[None]:
         """Rank 0 holds the folder for all."""
         if not self.ranks.leads:
             return nullcontext()
         return exclusive_lock(self.folder / "lock", what=f"the model in {self.folder}")
+
+    def sweep(self) -> None:
+        """Remove what a killed run had begun to write; for rank 0, before the others write."""
+        for folder in (self.folder, *self.verified.glob("*")):
+            sweep_unfinished(folder)
 
 
 def train(
@@ -121,6 +130,8 @@ def train(
     }
     place = _Workplace(work_folder, ranks, identity)
     with place.lock(), reproducible(ranks.device, threads=recipe.train.threads):
+        if ranks.leads:
+            place.sweep()
         if not ranks.led(ranks.leads and _finished(place)):
             if ranks.leads:
                 warn_of_mirrored_captions(recipe)
@@ -152,7 +163,7 @@ def train(
 
 def _shards(folder: Path, split: str, place: _Workplace) -> ShardSet:
     """Verified once in the life of a run, by all ranks together."""
-    ranks, kept = place.ranks, NoteStore(place.folder / "verified")
+    ranks, kept = place.ranks, NoteStore(place.verified)
     if ranks.world > 1:
         verify_share(folder, split=split, kept=kept, share=ranks.rank, shares=ranks.world)
         ranks.wait()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from opendet.annotators.detection import Found
 from opendet.annotators.segment import SegmentConfig, Segmenter
 from opendet.annotators.tiling import Tile, is_cut, shifted
+from opendet.sources.images import to_rgb
 from opendet.vl_sam.config import VlSamConfig, read_vl_sam_config
 from opendet.vl_sam.ensembles import Thing, is_narrow, joined, views
 from opendet.vl_sam.heatmaps import NamedMap, cell_of, heat_of, of_larger
@@ -90,7 +91,7 @@ class VlSam:
 
     def detect(self, images: "Sequence[Image]") -> "list[Detections]":
         """Upright images of any size and mode -> what is in each of them, one to one."""
-        upright = [image.convert("RGB") for image in images]
+        upright = [to_rgb(image) for image in images]
         sights = [self.look(image) for image in upright]
         self._seen = list(zip(upright, sights, strict=True))
         return [

@@ -123,6 +123,23 @@ def test_regions_without_label_stay_undescribed(records: list[Record]) -> None:
     assert (counts["undescribed"], counts["unnamed"]) == (1, 1)
 
 
+def test_a_synonym_is_no_error(records: list[Record]) -> None:
+    """Nor is one planted, and where all names are true there is none to plant."""
+    all_but_one = VOCABULARY[1:]
+    regions = [replace(one, other_labels=all_but_one) for one in records[0].regions]
+    (described,) = describe([replace(records[0], regions=tuple(regions))], planted_error_share=1.0)
+    for region in described.regions:
+        wrong = region.names[0] == VOCABULARY[0] and region.label != VOCABULARY[0]
+        assert wrong == is_planted(region)
+        assert wrong or region.label == VOCABULARY[0]
+    every = tuple(replace(one, other_labels=VOCABULARY) for one in records[0].regions)
+    (described,) = describe([replace(records[0], regions=every)], planted_error_share=1.0)
+    assert [one.names for one in described.regions] == [(one.label,) for one in every]
+    called = replace(described.regions[0], names=(VOCABULARY[-1],))
+    assert not is_planted(called)
+    assert is_planted(replace(called, other_labels=()))
+
+
 def test_errors_need_two_labels_to_be_planted() -> None:
     with pytest.raises(ValueError, match=r"^describe\.planted_error_share is 0\.1, but .* 1 diff"):
         Describer(DescribeConfig(planted_error_share=0.1), ("dog",))

@@ -18,6 +18,7 @@ from opendet.curate.filter import (
     training_precision_recall,
 )
 from opendet.curate.label_value import CONTRADICTED, LabelValue, LabelValueConfig
+from opendet.evaluation.report_sections import is_wrong
 from opendet.record import Provenance, Record, Region
 from opendet.sample import Dropped, Sample
 
@@ -314,6 +315,15 @@ def test_tally_and_precision_and_recall_by_hand() -> None:
     assert precision_recall(counts) == (3 / 4, 3 / 4)
     assert precision_recall({}) == (None, None)
     assert precision_recall(tally([], config)) == (None, None)
+
+
+def test_a_synonym_is_no_error_to_be_found() -> None:
+    config = FilterConfig()
+    synonym = replace(GOOD, label="blue ring", other_labels=GOOD.names)
+    counts = tally([record(*judge_regions(record(synonym, GOOD), config))], config)
+    assert counts == {"kept": 2, "judged": 2}
+    assert not is_wrong(synonym)
+    assert is_wrong(replace(synonym, other_labels=()))
 
 
 def test_a_filter_that_judges_nothing_has_neither_precision_nor_recall() -> None:

@@ -1,5 +1,6 @@
 """Fuzzing: damage is seeded, a reader that fails is seen, and what once was found stays mended."""
 
+import json
 import random
 import tarfile
 import time
@@ -21,8 +22,12 @@ from opendet.faults.rows import Effort
 from opendet.faults.toy_shards import write_toy_shards
 from opendet.inspect.collection import Trouble, open_collection
 from opendet.inspect.part_keys import record_keys
+from opendet.manifest import PartCommit
+from opendet.shard_notes import Notes, NoteStore, ShardLook
 from opendet.sources.batches import READERS
 from opendet.sources.plain_pickle import read_plain_pickle
+from opendet.stage import Task
+from opendet.work import WorkFolder
 from opendet.yaml_file import read_yaml
 
 
@@ -57,6 +62,45 @@ def test_every_format_is_fuzzed_and_every_seed_is_read(tmp_path: Path) -> None:
         done = fuzz(target, tmp_path / str(number), range(4))
         assert done.problems == ()
         assert done.tries == 4
+
+
+def _laid(name: str, folder: Path) -> Target:
+    """A target, whose files are put there."""
+    [target] = [one for one in targets(folder.with_name("seeds")) if one.name == name]
+    lay({**target.files, **target.beside}, folder)
+    return target
+
+
+@pytest.mark.parametrize("name", ["a folder of shards", "shards that the manifest vouches for"])
+def test_shards_are_read_by_their_notes_too(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[bool] = []
+    read = NoteStore.read
+
+    def told(store: NoteStore, look: ShardLook) -> Notes | None:
+        notes = read(store, look)
+        found.append(notes is not None)
+        return notes
+
+    monkeypatch.setattr(NoteStore, "read", told)
+    target = _laid(name, tmp_path / "here")
+    for _ in range(2):
+        target.read(tmp_path / "here")
+    assert found == [False, False, True, True] * 2, "none of another try"
+
+
+def test_a_commit_record_that_counts_for_another_part_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def careless(_: WorkFolder, task: Task) -> PartCommit:
+        return PartCommit(task.shard, 0, 0, (), (), {}, {}, task.inputs)
+
+    target = _laid("a commit record", tmp_path / "here")
+    target.read(tmp_path / "here")
+    monkeypatch.setattr(WorkFolder, "committed", careless)
+    with pytest.raises(AssertionError, match=r"it counts, with the files \{\}"):
+        target.read(tmp_path / "here")
 
 
 def _reader(behaviour: str) -> Target:
@@ -154,6 +198,14 @@ def test_a_member_more_in_the_empty_end_of_a_shard(tmp_path: Path) -> None:
     collection = open_collection(path)
     found = list(collection.samples(collection.pieces[0]))
     assert any(isinstance(one, Trouble) and "a-000099.pkl" in one.what for one in found)
+
+
+@pytest.mark.parametrize("changed", [{"files": {}}, {"inputs": {"input": "b"}}, {"samples_in": 9}])
+def test_a_commit_record_that_is_of_no_part(changed: dict[str, object], tmp_path: Path) -> None:
+    target = _laid("a commit record", tmp_path / "here")
+    [(name, content)] = target.files.items()
+    (tmp_path / "here" / name).write_text(json.dumps({**json.loads(content), **changed}))
+    target.read(tmp_path / "here")
 
 
 # --- by coverage

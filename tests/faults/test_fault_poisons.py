@@ -1,11 +1,12 @@
 """Poison samples: each class is told from a good one, and a wrong fate would be seen."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from opendet.faults import poisoned_source
+from opendet.faults import poisoned, poisoned_source
 from opendet.faults.odd_files import (
     judge_images,
     looked_at,
@@ -16,8 +17,10 @@ from opendet.faults.odd_files import (
 from opendet.faults.poisoned_source import fates_of, poisoned_sources, wrong_of
 from opendet.faults.poisons import Poison, Wanted, poisons
 from opendet.faults.rows import Effort, Tally
+from opendet.faults.toy_build import write_shard
 from opendet.faults.toy_project import encoded, picture
 from opendet.faults.toy_shards import write_toy_shards
+from opendet.record import Record
 
 CLASSES = {poison.name: poison for poison in poisons()}
 
@@ -48,6 +51,29 @@ def test_a_crash_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(poisoned_source, "sourced", crash)
     assert wrong_of(CLASSES["CMYK"], tmp_path)[0] == "KeyError: 'oh'"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param(lambda records: records[:-1], id="one is lost"),
+        pytest.param(lambda records: [*records, records[-1]], id="one is doubled"),
+        pytest.param(lambda records: [*records[:-1], records[0]], id="one in another's place"),
+    ],
+)
+def test_a_part_that_is_not_what_its_commit_record_says_is_a_problem(
+    changed: Callable[[Sequence[Record]], Sequence[Record]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def write(folder: Path, shard: str, records: Sequence[Record]) -> None:
+        write_shard(folder, shard, changed(records))
+
+    monkeypatch.setattr(poisoned, "write_shard", write)
+    shown = poisoned.raising_samples(Effort(tmp_path, share=0.01))
+    assert not shown.good
+    assert "samples unaccounted for" in shown.problems[0]
+    assert not shown.figure.startswith("0 ")
 
 
 def test_without_other_projects_files_the_row_says_so(

@@ -45,6 +45,13 @@ def test_numbers_are_in_their_order_and_each_is_there_once() -> None:
     assert sorted(["R10", "R7b", "R7", "R2"], key=order_of) == ["R2", "R7", "R7b", "R10"]
 
 
+def test_the_page_says_what_a_bound_is_of() -> None:
+    head, _, _ = page([]).partition("| |")
+    assert "bound the rate of failure at 3/N" in head
+    assert "A try of R2 or R10 is a whole run" in head
+    assert {"R2", "R10"} < {fault.number for fault in FAULTS}
+
+
 def test_a_row_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
     record(tmp_path, Row(fault(Shown(2, 1, "half")), Shown(2, 1, "half"), 1.0))
     record(tmp_path, Row(fault(Shown(1, 1, "x"), "R10"), Shown(1, 1, "x"), 2.0, share=0.1))

@@ -192,6 +192,20 @@ def test_nothing_is_overwritten_and_a_batch_is_added(project: Path, tmp_path: Pa
     assert "\n- train: nothing.\n- more: nothing.\n" in page
 
 
+def test_a_card_with_line_ends_of_its_own_gets_a_batch(project: Path, tmp_path: Path) -> None:
+    """A separator of lines in a title, and the line ends of another system."""
+    assert imported(project, "toy", tmp_path / "voc", "voc")[0].code == 0
+    card = project / "datasets" / "toy" / "source.yaml"
+    text = card.read_text().rstrip() + '\ntitle: "one\u2028two"\nscenes: {}'
+    card.write_bytes(text.replace("\n", "\r\n").encode())
+    ended, _ = imported(project, "toy", tmp_path / "coco", "coco", "--add-batch", "--batch", "more")
+    assert (ended.code, ended.err) == (0, "")
+    before, after = yaml.safe_load(text), yaml.safe_load(card.read_bytes())
+    assert [batch["name"] for batch in after.pop("batches")] == ["train", "more"]
+    del before["batches"]
+    assert after == before
+
+
 def test_a_card_in_brackets_is_for_a_person(project: Path, tmp_path: Path) -> None:
     folder = project / "datasets" / "flat"
     folder.mkdir()

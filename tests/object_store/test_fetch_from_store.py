@@ -1,9 +1,10 @@
 """A fetched folder is one version, whole, and nothing of anybody else's is lost for it."""
 
+import errno
 import hashlib
 import os
 import shutil
-from collections import namedtuple
+from collections import Counter, namedtuple
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from opendet.object_store.version import (
 from opendet.shard_check import verify_shards
 from opendet.shard_set import ShardSet
 from tests.object_store.store_world import contents, failing, killed_at, memory_store, two_versions
+from tests.recorded_steps import recorded_steps
 
 
 @pytest.fixture
@@ -56,6 +58,31 @@ def test_shards_open_and_pass_verification(store: Store, tmp_path: Path) -> None
     assert len(ShardSet.open(fetched)) == 10
     assert verify_shards(fetched) == []
     assert left_beside(fetched) == [".shards.lock"]
+
+
+def refuse_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a file system does that has none."""
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "no links here")
+
+    monkeypatch.setattr(os, "link", refused)
+
+
+def test_everything_is_on_the_disk_before_it_has_its_name(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "fetched"
+    fetch(store, folder, version=version_of(tmp_path / "old"), transfers=1)
+    refuse_links(monkeypatch)
+    steps = recorded_steps(monkeypatch)
+    fetch(store, folder, transfers=1)
+    renamed = [(place, path) for place, (step, path, _) in enumerate(steps) if step == "rename"]
+    kinds = [path.suffix for _, path in renamed]
+    assert Counter(kinds) == {".coming": 6, ".copying": 4, ".partial": 1}
+    assert kinds[-1] == ".partial"
+    for place, path in renamed:
+        assert ("fsync", path, steps[place][2]) in steps[:place], path
 
 
 def test_an_older_version_by_its_name_and_back(store: Store, tmp_path: Path) -> None:
@@ -88,11 +115,23 @@ def test_a_fetch_that_fails_anywhere_leaves_old_or_new_and_is_resumed(
         assert left_beside(folder) == [f".{folder.name}.lock"]
 
 
+def copied_in_two_steps(source: Path, target: Path) -> None:
+    """A copy that one can die in the middle of."""
+    content = source.read_bytes()
+    target.write_bytes(content[: len(content) // 2])
+    os.fsync(0)
+    target.write_bytes(content)
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("links", [True, False], ids=["links", "copies"])
 def test_a_kill_at_every_step_of_a_fetch_leaves_old_or_new(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
 ) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)  # still a step to die at
+    if not links:
+        refuse_links(monkeypatch)
+        monkeypatch.setattr(shutil, "copyfile", copied_in_two_steps)
     wanted = (contents(tmp_path / "old"), contents(tmp_path / "new"))
     folder, before = tmp_path / "fetched", version_of(tmp_path / "old")
     fetch(store, folder, version=before, transfers=1)
@@ -122,6 +161,19 @@ def test_what_came_before_a_failure_is_not_asked_for_again(store: Store, tmp_pat
         fetch(through, folder, transfers=1)
     assert not folder.exists()
     assert fetch(store, folder, transfers=1).came in (1, 2)  # the last was under way
+
+
+@pytest.mark.parametrize("half", [".a-000000.tar.copying", ".a-000000.tar.coming"])
+def test_what_was_begun_and_came_by_another_way_does_not_stay(
+    store: Store, tmp_path: Path, half: str
+) -> None:
+    folder = tmp_path / "fetched"
+    fetch(store, folder, version=version_of(tmp_path / "old"), transfers=1)
+    partial = folder.with_name(f".fetched.{version_of(tmp_path / 'new')[:16]}.partial")
+    partial.mkdir()
+    (partial / half).write_bytes(b"half of it")
+    fetch(store, folder, transfers=1)
+    assert contents(folder) == contents(tmp_path / "new")
 
 
 def test_a_damaged_file_of_an_earlier_fetch_is_not_taken_over(store: Store, tmp_path: Path) -> None:

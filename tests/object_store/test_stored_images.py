@@ -125,14 +125,22 @@ def test_a_disk_that_is_full_costs_the_cache_alone(
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+def test_a_hash_that_is_a_path_is_neither_read_nor_removed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(PICTURE)
+    assert ImageCache(tmp_path / "cache", 10_000).read(str(victim)) is None
+    assert victim.read_bytes() == PICTURE
+
+
 def test_the_environment_bounds_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(GIGABYTES, "0.5")
     assert ImageCache.of_project(tmp_path) == ImageCache(tmp_path / ".opendet/images", 500_000_000)
     monkeypatch.setenv(GIGABYTES, "0")
     assert ImageCache.of_project(tmp_path) is None
-    monkeypatch.setenv(GIGABYTES, "much")
-    with pytest.raises(ValueError, match="OPENDET_IMAGE_CACHE_GB is 'much': write a number"):
-        ImageCache.of_project(tmp_path)
+    for none in ("much", "inf", "nan"):
+        monkeypatch.setenv(GIGABYTES, none)
+        with pytest.raises(ValueError, match=f"OPENDET_IMAGE_CACHE_GB is '{none}': write a number"):
+            ImageCache.of_project(tmp_path)
 
 
 def test_on_s3_empty_and_missing_images_and_folders_of_a_console(server: str) -> None:

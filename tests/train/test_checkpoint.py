@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 
 from opendet.train import checkpoint
 from opendet.train.checkpoint import Checkpoint, load_latest, save
+from tests.recorded_steps import recorded_steps
 
 
 def _checkpoint(step: int) -> Checkpoint:
@@ -41,6 +42,27 @@ def test_round_trip_and_only_the_last_ones_stay(tmp_path: Path) -> None:
         "step-00000010.safetensors",
         "step-00000100.json",
         "step-00000100.safetensors",
+    ]
+
+
+def test_tensors_are_on_the_disk_before_they_have_their_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = recorded_steps(monkeypatch)
+    save(tmp_path, _checkpoint(1), keep=2)
+    (_, tensors, _), *_ = steps
+    (_, record, _) = steps[3]
+    assert tensors.name.startswith(".step-00000001.safetensors.")
+    assert record.name.startswith(".step-00000001.json.")
+    told = ((path, tmp_path / path.name.rpartition(".")[0][1:]) for path in (tensors, record))
+    assert steps == [
+        step
+        for path, final in told
+        for step in (
+            ("fsync", path, final.read_bytes()),
+            ("rename", path, final.read_bytes()),
+            ("fsync", tmp_path, b""),
+        )
     ]
 
 

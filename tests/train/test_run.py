@@ -149,10 +149,15 @@ def test_one_run_at_a_time(shards: Path, tmp_path: Path) -> None:
 
 
 def test_without_a_clip_nothing_is_distilled(shards: Path, tmp_path: Path) -> None:
+    begun = [tmp_path / ".metrics.json.abcdefgh", tmp_path / "verified" / "ab" / ".ab12.abcdefgh"]
+    for path in begun:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("what a kill has left")
     train(RECIPE, shards, tmp_path, clip=None)
     metrics = json.loads((tmp_path / "metrics.json").read_text())["train"]
     assert metrics["warmup"] == {}
     assert metrics["last"]["distillation"] == 0
+    assert not any(path.exists() for path in begun)
 
 
 def test_a_clip_of_another_width_says_which_knob(shards: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from trainee import RECIPE, changed, publish_even_shards, run
 from transformers import BertConfig, MMGroundingDinoConfig, SwinConfig
 from transformers import MMGroundingDinoForObjectDetection as GroundingDino
 
-from opendet.train.config import LoraConfig
+from opendet.train.config import LoraConfig, TrainConfig
 from opendet.train.export import load_detector, read_card
 from opendet.train.recipe import Recipe
 from opendet.train.run import train
@@ -50,6 +50,12 @@ def test_a_run_begins_with_our_own_model(general: Path, shards: Path, tmp_path: 
     for name, tensor in before.items():
         torch.testing.assert_close(after[name], tensor, rtol=1e-5, atol=1e-7, msg=name)
     assert json.loads((tmp_path / "metrics.json").read_text())["train"]["warmup"] == {}
+
+
+def test_a_start_may_lie_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/at/home")
+    assert TrainConfig(start_from="~/model").start_from == "/at/home/model"
+    assert TrainConfig(start_from="other/~model").start_from == "other/~model"
 
 
 def test_what_it_began_with_is_part_of_the_run(general: Path, shards: Path, tmp_path: Path) -> None:
