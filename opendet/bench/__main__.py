@@ -1,6 +1,7 @@
 """`python -m opendet.bench [name ...]`: run benches, print their tables, record their rows."""
 
 import argparse
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -98,6 +99,8 @@ LONG = ("localisation", "self-training", "curation", "deco", "captions", "whole-
 """Those whose units take minutes or hours, training runs most of them: their results lie in git, so
 that the tables can be finished on several machines and days."""
 
+log = logging.getLogger(__name__)
+
 PLAIN_WIDTH = 160  # Columns where the output is no terminal.
 
 
@@ -123,12 +126,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise ValueError("--device cuda: torch sees no GPU here; leave it out for the CPU")
     if asked.runs is not None and not asked.runs.is_dir():
         raise ValueError(f"--runs {asked.runs}: there is no such folder")
-    deadline = time.monotonic() + 60 * asked.budget_minutes
-    for name in chosen(asked.names or list(BENCHES)):
+    begin, verdicts = time.monotonic(), list[bool | None]()
+    deadline = begin + 60 * asked.budget_minutes
+    names = chosen(asked.names or list(BENCHES))
+    for name in names:
         results = (asked.runs or asked.docs / "runs") / name if name in LONG else None
         place = Place(asked.work / name, asked.device, deadline, results, asked.docs)
         rows = run_bench(BENCHES[name], place)
         show(name, rows)
+        verdicts += [row.holds for row in rows]
         records.record(
             asked.docs,
             name,
@@ -137,6 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             machine=machine(),
             date=datetime.now(UTC).date().isoformat(),
         )
+    took = (time.monotonic() - begin) / 60
+    log.info("%d benches in %.1f minutes: %s", len(names), took, records.held(verdicts))
     return 0
 
 

@@ -39,11 +39,17 @@ def read(docs: Path) -> list[dict[str, Any]]:
 
 
 def page(records: Sequence[Mapping[str, Any]]) -> str:
-    """The records as Markdown, one table for each command of each bench."""
-    parts = [HEAD]
+    """The records as Markdown: the goals that are missed, then a table for each command."""
+    parts = [HEAD, "\n".join(_at_a_glance(records))]
     for (name, command), rows in groupby(records, lambda one: (one["name"], one["command"])):
         parts.append("\n".join(_section(name, command, list(rows))))
     return "\n".join(parts) + "\n"
+
+
+def held(verdicts: Iterable[bool | None]) -> str:
+    """How many of the goals hold, in words."""
+    judged = [holds for holds in verdicts if holds is not None]
+    return f"{sum(judged)} of {len(judged)} goals hold"
 
 
 def shown(value: float | str) -> str:
@@ -53,6 +59,16 @@ def shown(value: float | str) -> str:
 
 def verdict(holds: bool | None) -> str:
     return "" if holds is None else "holds" if holds else "missed"
+
+
+def _at_a_glance(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    missed = [one for one in records if one["holds"] is False]
+    yield f"**{held(one['holds'] for one in records)}.**" + " Missed are:" * bool(missed) + "\n"
+    for one in missed:
+        told = f"{one['metric']}: {shown(one['value'])}, goal {one['goal']}"
+        yield f"- [{one['name']}](#{one['name']}): {told}"
+    if missed:
+        yield ""
 
 
 def _section(name: str, command: str, rows: list[Mapping[str, Any]]) -> Iterator[str]:

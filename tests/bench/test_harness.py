@@ -86,6 +86,9 @@ def test_a_benchs_rows_replace_its_older_ones_and_no_others(tmp_path: Path) -> N
     page = (tmp_path / "benchmarks.md").read_text()
     assert "| a | 3 | >= 4 | missed |  |" in page
     assert page.count("## one") == 2
+    assert "**0 of 1 goals hold.** Missed are:\n\n- [one](#one): a: 3, goal >= 4\n\n## one" in page
+    records.record(tmp_path, "one", [at_least("a", 5.0, 4)], **TOLD)
+    assert "**1 of 1 goals hold.**\n\n## one" in (tmp_path / "benchmarks.md").read_text()
 
 
 def test_the_same_rows_in_another_order_of_benches_give_the_same_bytes(tmp_path: Path) -> None:
