@@ -9,7 +9,7 @@ from opendet.bench.harness import Place
 from opendet.bench.scale_build import Size, Told
 
 
-def result_of(out: int, dropped: int) -> dict[str, object]:
+def result_of(out: int, dropped: int, *, read: int) -> dict[str, object]:
     counts = {"images_out": out, "dropped": {"unwanted": dropped}, "quarantined": 0}
     told = {"made": 5, "run_seconds": 2.0, "publish_seconds": 1.0, "counts": counts}
     run = {"until_first": 1.0, "seconds": 10.0, "commits": 5}
@@ -23,7 +23,7 @@ def result_of(out: int, dropped: int) -> dict[str, object]:
         "largest_bytes": 4000,
         "manifest_files": 2,
         "reader": {
-            "samples": 98,
+            "samples": read,
             "open_seconds": 1.0,
             "read_seconds": 1.0,
             "memory_bytes": 9800,
@@ -34,7 +34,7 @@ def result_of(out: int, dropped: int) -> dict[str, object]:
 
 def test_a_lost_sample_and_too_much_memory_are_said() -> None:
     size = Size(shards=10, each=10)
-    rows = {row.metric: row for row in scale._rows(result_of(97, 2), size)}
+    rows = {row.metric: row for row in scale._rows(result_of(97, 2, read=97), size)}
     assert (rows["samples not accounted for"].value, rows["samples not accounted for"].holds) == (
         1,
         False,
@@ -43,8 +43,10 @@ def test_a_lost_sample_and_too_much_memory_are_said() -> None:
     assert rows["resume after a kill, share of the run"].value == pytest.approx(0.05)
     assert rows["resume after a kill, share of the run"].holds
     assert not rows["a run with nothing to do, share of the run"].holds
-    whole = {row.metric: row for row in scale._rows(result_of(98, 2), size)}
+    whole = {row.metric: row for row in scale._rows(result_of(98, 2, read=98), size)}
     assert whole["samples not accounted for"].holds
+    unread = {row.metric: row for row in scale._rows(result_of(98, 2, read=95), size)}
+    assert unread["samples not accounted for"].value == 3
 
 
 def test_answers_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +71,7 @@ def test_a_killed_simulation_ends_with_all_counted(tmp_path: Path) -> None:
 
 
 def test_all_rows_come_and_units_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scale, "simulate", lambda *_: result_of(98, 2))
+    monkeypatch.setattr(scale, "simulate", lambda *_: result_of(98, 2, read=98))
     size = Size(shards=10, each=10)
     rows = [row.metric for row in scale.measure(Place(tmp_path), size, answers=100, images=100)]
     assert {"answer store: bytes an answer on disk", "duplicates: microseconds an image"} <= {*rows}
