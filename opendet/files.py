@@ -19,6 +19,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 _DISK_ERRORS = {*_FULL, errno.EFBIG, errno.EROFS, errno.EIO}
 _IN_RUST = re.compile(r"\(os error (\d+)\)")
 _UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}")  # as `tempfile` names them
+_NO_SIGNAL = 0  # asks whether a process could be sent one
 _HERE = -100  # AT_FDCWD: relative paths are below the working folder
 
 
@@ -194,7 +195,7 @@ def _owner_in(file: TextIO) -> str:
 
 def _is_alive(process: int) -> bool:
     try:
-        os.kill(process, 0)
+        os.kill(process, _NO_SIGNAL)
     except (ProcessLookupError, OverflowError):  # the latter of a number that no process has
         return False
     except PermissionError:  # of another user
