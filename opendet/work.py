@@ -20,7 +20,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from opendet.files import canonical_json, errors_name, exchange, fsync_path, write_durably
+from opendet.files import (
+    begin_writeback,
+    canonical_json,
+    errors_name,
+    exchange,
+    fsync_path,
+    write_durably,
+)
 from opendet.manifest import (
     FileStamp,
     Manifest,
@@ -58,11 +65,10 @@ class WorkFolder:
             with errors_name(attempt):
                 write(attempt)
             everything = sorted(attempt.rglob("*"))
-            stamps = {
-                path.relative_to(attempt).as_posix(): FileStamp.of(path)
-                for path in everything
-                if path.is_file()
-            }
+            files = [path for path in everything if path.is_file()]
+            for path in files:
+                begin_writeback(path)  # the disk is busy while they are hashed
+            stamps = {path.relative_to(attempt).as_posix(): FileStamp.of(path) for path in files}
             for path in (*everything, attempt):
                 fsync_path(path)
             self._settle(attempt, self.part_folder(shard, stamps), stamps)

@@ -23,6 +23,7 @@ import pytest
 from opendet import files
 from opendet.files import (
     BusyError,
+    begin_writeback,
     canonical_json,
     exchange,
     exclusive_lock,
@@ -312,6 +313,28 @@ def test_a_lock_dies_with_its_holder_and_not_with_what_that_has_forked(tmp_path:
                 os.kill(forked, 0)
         finally:
             os.kill(forked, signal.SIGKILL)
+
+
+def test_bringing_a_file_to_the_disk_is_begun_where_the_system_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, asked = tmp_path / "x", list[Any]()
+    path.write_bytes(b"x")
+    begin_writeback(path)
+
+    def begin(handle: int, start: Any, count: Any, how: int) -> None:
+        held = Path(f"/proc/self/fd/{handle}").readlink()
+        asked.append((held, start.value, count.value, how))
+
+    system = SimpleNamespace(sync_file_range=begin)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: system if name is None else None)
+    begin_writeback(path)
+    assert asked == [(path, 0, 0, 2)], "the whole file, and no waiting"
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace())
+    begin_writeback(path)
+    monkeypatch.undo()
+    with pytest.raises(FileNotFoundError):
+        begin_writeback(tmp_path / "none")
 
 
 def test_what_killed_writes_left_is_swept_and_nothing_else(

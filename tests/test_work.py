@@ -129,14 +129,16 @@ def test_a_rename_that_fails_is_told_unless_another_put_the_part_there(
 def test_a_part_is_on_the_disk_before_it_has_its_name(
     work: WorkFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    synced: list[Path] = []
+    synced, begun = list[Path](), list[Path]()
     monkeypatch.setattr(works, "fsync_path", synced.append)
+    monkeypatch.setattr(works, "begin_writeback", begun.append)
     part = part_of(work, work.write_part("b-000000", writer(FILES)))
     [attempt] = {path for path in synced if path.parent == work.root / "attempts"}
     assert attempt.name.startswith("b-000000-")
     inside = {attempt / name for name in (*FILES, "deep", "a", "a/b")}
     assert set(synced[:-1]) == inside | {attempt}
     assert synced[-1] == part.parent
+    assert set(begun) == {attempt / name for name in FILES}, "so that it has less to wait for"
 
 
 def test_two_attempts_at_a_shard_do_not_meet(work: WorkFolder) -> None:

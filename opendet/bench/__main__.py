@@ -99,7 +99,7 @@ LONG = ("localisation", "self-training", "curation", "deco", "captions", "whole-
 """Those whose units take minutes or hours, training runs most of them: their results lie in git, so
 that the tables can be finished on several machines and days."""
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("opendet.bench")
 
 PLAIN_WIDTH = 160  # Columns where the output is no terminal.
 

@@ -20,7 +20,7 @@ from opendet.bench.stub_build import NAME, QUIET, TOLD, command, make_project
 from opendet.bench.stub_pictures import write_pictures
 from opendet.faults.killed import bytes_of
 
-PICTURES, SIZE_WH = 2000, (640, 480)
+PICTURES, SIZE_WH = 4000, (640, 480)
 SHARD_SAMPLES = 50
 ROUNDS = 3
 GOAL = 0.1
