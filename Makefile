@@ -4,7 +4,7 @@
 # make check  lint, format and types
 # make reference  write docs/reference anew from the code
 # make repro  rebuild whatever changed, for the build that params.yaml chooses
-# make bench  run all benches in an hour (BENCH=short: in ten minutes; BENCH=name: one of them;
+# make bench  run all benches in half an hour (BENCH=short: in ten minutes; BENCH=name: one of them;
 #               MINUTES=30 stops between units; RUNS=folder trains again what docs/runs holds)
 # make faults show that faults do no harm (FAULTS="R1 R3" some; SHORT=--short a tenth of the tries)
 # make soak   two hours of builds, kills, reads and trainings: memory, files, descriptors flat?

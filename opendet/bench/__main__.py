@@ -93,7 +93,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("training-cost",),
     ),
 }
-"""Names that stand for several; `short` takes minutes, all of them an hour."""
+"""Names that stand for several; `short` takes six minutes, all of them half an hour."""
 
 LONG = ("localisation", "self-training", "curation", "deco", "captions", "whole-model", "pool")
 """Those whose units take minutes or hours, training runs most of them: their results lie in git, so
