@@ -77,11 +77,12 @@ def begin_writeback(path: Path) -> None:
     begin = getattr(ctypes.CDLL(None), "sync_file_range", None)
     if begin is None:
         return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        begin(handle, ctypes.c_int64(0), ctypes.c_int64(0), _RANGE_WRITE)
-    finally:
-        os.close(handle)
+    with errors_name(path):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            begin(handle, ctypes.c_int64(0), ctypes.c_int64(0), _RANGE_WRITE)
+        finally:
+            os.close(handle)
 
 
 def write_durably(path: Path, content: bytes) -> None:

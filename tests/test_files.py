@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -335,6 +336,12 @@ def test_bringing_a_file_to_the_disk_is_begun_where_the_system_can(
     monkeypatch.undo()
     with pytest.raises(FileNotFoundError):
         begin_writeback(tmp_path / "none")
+    monkeypatch.setattr(os, "close", broken := Mock(side_effect=OSError(errno.EIO, "broken")))
+    with pytest.raises(OSError, match="broken") as raised:
+        begin_writeback(path)
+    monkeypatch.undo()
+    os.close(broken.call_args.args[0])
+    assert raised.value.filename == str(path)
 
 
 def test_what_killed_writes_left_is_swept_and_nothing_else(
